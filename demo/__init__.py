@@ -1,0 +1,1 @@
+"""The demo page. It uses the package as any other program would."""

@@ -1,0 +1,366 @@
+"""The `speechvae` command. Everything heavy is imported inside the command that needs it, so `--help` is instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from speechvae.batch import Style
+from speechvae.errors import SpeechVAEError
+
+DEFAULT_VOICE = "kathleen"
+
+app = typer.Typer(
+    name="speechvae",
+    help="Text to speech with many natural readings of one text. Speak, train voices, measure them.",
+    epilog="""\b
+Start here:
+  speechvae say "Hello there."                 writes out.wav
+  speechvae say "Hello there." --seed 7        the same reading every time
+  speechvae demo                               the same in a browser
+  speechvae COMMAND --help                     what a command does, with examples
+""",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+_settings = {"debug": False}
+
+
+class Stage(StrEnum):
+    aligner = "aligner"
+    vae = "vae"
+    vocoder = "vocoder"
+
+
+class Vocoder(StrEnum):
+    network = "network"
+    griffinlim = "griffinlim"
+
+
+VoiceOption = Annotated[
+    str, typer.Option("--voice", "-v", help="A name from `speechvae voices`, or the folder of a voice.")
+]
+SpeakerOption = Annotated[
+    str | None, typer.Option(help="One of the voice's speakers (`speechvae info`). Default: its main one.")
+]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, help="Same seed, same reading. Default: a new one, which is reported.")
+]
+TemperatureOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=3, help="How freely single sounds vary; 0 = the most likely reading. Default: the voice's."
+    ),
+]
+StyleTemperatureOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=3, help="How freely the manner of the whole sentence varies. Default: the voice's."),
+]
+LengthScaleOption = Annotated[float, typer.Option(min=0.25, max=4, help="Above 1 = slower, below 1 = faster.")]
+SsmlOption = Annotated[
+    bool, typer.Option("--ssml", help="The text is SSML: <break>, <prosody>, <say-as>, <sub>, <phoneme>, <emphasis>.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+DeviceOption = Annotated[str | None, typer.Option(help="`cpu` or `cuda`. Default: a GPU when there is one.")]
+
+
+@app.callback()
+def _main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
+    _settings["debug"] = debug
+    if version:
+        from speechvae import __version__
+
+        typer.echo(f"speechvae {__version__}")
+        raise typer.Exit
+
+
+def _read_text(source: Path | None) -> str:
+    """The UTF-8 text of a file, or of standard input for None."""
+    try:
+        data = sys.stdin.buffer.read() if source is None else source.read_bytes()
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        where = "standard input" if source is None else str(source)
+        raise SpeechVAEError(f"{where} is not UTF-8 text (byte {e.start}): save it as UTF-8 and try again") from e
+
+
+def _text_to_say(text: str | None, file: Path | None) -> str:
+    if (text is None) == (file is None):
+        raise typer.BadParameter("give the text, or a file with -f, or `-` to read standard input: one of them")
+    if text == "-" or (file is not None and str(file) == "-"):
+        return _read_text(None)
+    if file is not None:
+        return _read_text(file)
+    assert text is not None
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as e:
+        raise SpeechVAEError(f"the text is not valid UTF-8 (character {e.start})") from e
+    return text
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@app.command(epilog=_examples(
+    'speechvae say "The birch canoe slid on the smooth planks."',
+    'speechvae say "Slowly now." -o slow.flac --length-scale 1.3 --seed 7',
+    "speechvae say -f chapter1.txt -o chapter1.mp3",
+    "echo \"From a pipe.\" | speechvae say - -o pipe.wav",
+    "speechvae say --ssml '<speak>Wait <break time=\"1s\"/> for it.</speak>'",
+))  # fmt: skip
+def say(
+    text: Annotated[str | None, typer.Argument(help="What to say; `-` reads standard input.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the text from a UTF-8 file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="wav, flac, ogg or mp3, by its ending. Default: out.wav.")
+    ] = None,
+    voice: VoiceOption = DEFAULT_VOICE,
+    speaker: SpeakerOption = None,
+    seed: SeedOption = None,
+    temperature: TemperatureOption = None,
+    style_temperature: StyleTemperatureOption = None,
+    length_scale: LengthScaleOption = 1.0,
+    ssml: SsmlOption = False,
+    force: ForceOption = False,
+) -> None:
+    """Speak a text into a file.
+
+    Without -o the file is out.wav, which is replaced each time; a file named with -o is replaced only with --force.
+    A text may be as long as you like: it is spoken and written sentence by sentence.
+    """
+    words = _text_to_say(text, file)
+    path, overwrite = (Path("out.wav"), True) if output is None else (output, force)
+    from speechvae.batch import check_output, speak_to_file
+
+    check_output(path, overwrite)
+    from speechvae.synthesis import Voice
+
+    style = Style(speaker, temperature, style_temperature, length_scale, ssml)
+    done = speak_to_file(Voice.load(voice), words, path, seed=seed, style=style, overwrite=overwrite)
+    typer.echo(f"{done.path}: {done.duration:.2f} s, seed {done.seed}, rtf {done.rtf:.3f}")
+
+
+@app.command(epilog=_examples(
+    "speechvae batch lines.txt -o speech/ --seed 1",
+    "speechvae batch lines.txt -o speech/ --seed 1      again: does only what is missing",
+    "cut -f1,2 -d'|' metadata.csv | speechvae batch - -o speech/",
+))  # fmt: skip
+def batch(
+    file: Annotated[str, typer.Argument(help="UTF-8 lines, `id|text` or text alone; `-` reads standard input.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for ID.wav and manifest.jsonl.")],
+    voice: VoiceOption = DEFAULT_VOICE,
+    speaker: SpeakerOption = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Each line's seed follows from this and its id. Default: a new one.")
+    ] = None,
+    temperature: TemperatureOption = None,
+    style_temperature: StyleTemperatureOption = None,
+    length_scale: LengthScaleOption = 1.0,
+    ssml: SsmlOption = False,
+    force: ForceOption = False,
+) -> None:
+    """Speak every line of a file into a file of its own.
+
+    Lines without ids are named by their place in the file: 00001.wav. A run that was stopped goes on where it was.
+    Lines that cannot be spoken are listed at the end, the rest is done all the same, and the exit code is then 1.
+    """
+    lines = _read_text(None if file == "-" else Path(file)).splitlines()
+    from speechvae.batch import run_batch
+    from speechvae.synthesis import Voice
+
+    style = Style(speaker, temperature, style_temperature, length_scale, ssml)
+    report = run_batch(lines, output, Voice.load(voice), seed=seed, style=style, overwrite=force)
+    for refused in report.refused:
+        name = f" ({refused.id})" if refused.id else ""
+        typer.echo(f"line {refused.number}{name}: {refused.reason}", err=True)
+    typer.echo(
+        f"{output}: {len(report.written)} written, {len(report.skipped)} there already, {len(report.refused)} failed"
+    )
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=_examples(
+    "speechvae prepare --corpus ~/recordings --work work/mine",
+    "speechvae prepare recipes/english/config.yaml --corpus kathleen --corpus ljspeech --work work/english",
+))  # fmt: skip
+def prepare(
+    config: Annotated[
+        Path | None, typer.Argument(help="A recipe's config.yaml: its audio settings and language are used.")
+    ] = None,
+    corpus: Annotated[
+        list[Path] | None, typer.Option(help="A corpus: folder or JSONL file. Give it again for more corpora.")
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Folder for the manifest and the features.")] = Path("work"),
+    language: Annotated[str | None, typer.Option(help="Default: the config's, else en-us.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="Name of the speaker where a corpus has none.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Check recordings, find their phonemes and cache their features, ready for `speechvae train`.
+
+    Corpus layouts: `id|speaker|text` in metadata.csv with audio/; LJSpeech (metadata.csv with wavs/); pairs of
+    audio and .txt files; a JSONL manifest. What is refused is listed with the reason, and the rest goes on.
+    """
+    from speechvae.config import Config
+    from speechvae.corpus import Corpus
+    from speechvae.prepare import prepare as run
+
+    if not corpus:
+        raise typer.BadParameter("name at least one corpus with --corpus DIR")
+    cfg = Config() if config is None else Config.load(config)
+    report = run(
+        [Corpus(path, speaker=speaker) for path in corpus],
+        work,
+        cfg.audio,
+        cfg.language if language is None else language,
+        jobs=jobs,
+    )
+    typer.echo(report.table())
+
+
+@app.command(epilog=_examples(
+    "speechvae train recipes/english/config.yaml --stage aligner --work work/english",
+    "speechvae train recipes/english/config.yaml --stage vae --work work/english --minutes 30",
+        "speechvae train recipes/english/config.yaml --stage vocoder --work work/english",
+    "tensorboard --logdir work/english/logs",
+))  # fmt: skip
+def train(
+    config: Annotated[Path, typer.Argument(help="A recipe's config.yaml.")],
+    stage: Annotated[Stage, typer.Option(help="In this order: aligner, vae, vocoder.")],
+    work: Annotated[Path, typer.Option(help="The folder that `speechvae prepare` filled.")] = Path("work"),
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so many minutes; call again to go on.")
+    ] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Train one stage of a voice, or go on training it.
+
+    Training resumes exactly where it stopped, at the end of --minutes or after Ctrl-C.
+    """
+    from speechvae.trainer import train as run
+
+    figures = run(config, stage.value, work, minutes=minutes, device=device)
+    for name, value in figures.items():
+        typer.echo(f"{name:28} {value:.4g}")
+
+
+@app.command(
+    epilog=_examples(
+        "speechvae export work/english -o my_voice",
+        'speechvae say "It worked." --voice my_voice',
+    )
+)
+def export(
+    work: Annotated[Path, typer.Argument(help="A folder in which the stages were trained.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the voice.")],
+    vocoder: Annotated[
+        Vocoder, typer.Option(help="The trained one, or Griffin-Lim, which needs no training.")
+    ] = Vocoder.network,
+    force: ForceOption = False,
+) -> None:
+    """Make a voice of the trained stages of a work folder, ready for --voice."""
+    if (output / "voice.yaml").exists() and not force:
+        raise SpeechVAEError(f"{output} holds a voice already: choose another folder, or replace it with --force")
+    from speechvae.voice_files import export_voice
+
+    folder = export_voice(work, output, vocoder.value)
+    size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 1e6
+    typer.echo(f"{folder}: {size:.1f} MB")
+
+
+@app.command()
+def voices(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the voices that `--voice` knows by name."""
+    from speechvae.synthesis import list_voices
+
+    found = list_voices()
+    if as_json:
+        fields = ("name", "language", "speakers", "path", "description")
+        _print_json([{key: getattr(v, key) for key in fields} for v in found])
+        return
+    for v in found:
+        typer.echo(f"{v.name:16} {v.language:8} {', '.join(v.speakers)}")
+        if v.description:
+            typer.echo(f"{'':16} {v.description}")
+    if not found:
+        typer.echo("No voice is installed. --voice also takes the folder of a voice.", err=True)
+
+
+@app.command()
+def info(
+    voice: Annotated[
+        str, typer.Argument(help="A name from `speechvae voices`, or the folder of a voice.")
+    ] = DEFAULT_VOICE,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show a voice's speakers, sizes, licence and training, and the versions in use."""
+    from speechvae.synthesis import Voice
+
+    facts = {**Voice.load(voice).info(), "versions": _versions()}
+    if as_json:
+        _print_json(facts)
+        return
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{k} {v}" for k, v in value.items())
+        elif isinstance(value, list | tuple):
+            value = ", ".join(map(str, value))
+        typer.echo(f"{key:20} {value}")
+
+
+@app.command(epilog=_examples(
+    "speechvae demo",
+    "speechvae demo --host 0.0.0.0 --port 8080        reachable from other machines",
+))  # fmt: skip
+def demo(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free port.")] = 7860,
+    voice: VoiceOption = DEFAULT_VOICE,
+) -> None:
+    """Open the demo page: speak, compare readings, look at the sound."""
+    try:
+        import importlib
+
+        launch = importlib.import_module("speechvae_demo.app").launch
+    except ModuleNotFoundError as e:
+        raise SpeechVAEError(f"the demo is not installed ({e}): run `pip install -e .` in the project") from e
+    launch(host=host, port=port, voice=voice)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    from speechvae import __version__
+
+    names = ("torch", "torchaudio", "transformers", "gruut", "numpy")
+    return {"speechvae": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names}}
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line. Expected failures are one line on standard error and exit code 1; wrong usage is 2."""
+    try:
+        app(args=argv, prog_name="speechvae")
+    except (SpeechVAEError, OSError) as e:
+        if _settings["debug"]:
+            raise
+        system = isinstance(e, OSError) and e.strerror is not None and e.filename is not None
+        typer.echo(f"speechvae: {f'{e.filename}: {e.strerror}' if system else e}", err=True)
+        return 1
+    return 0

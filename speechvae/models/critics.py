@@ -1,0 +1,76 @@
+"""Critics for adversarial training of the vocoder. Used in training only; never shipped.
+
+Multi-period critic: HiFi-GAN (Kong et al. 2020, arXiv 2010.05646). Multi-resolution spectrogram critic: UnivNet
+(Jang et al. 2021, arXiv 2106.07889). Both are small here, so that they can be trained on a CPU.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+
+class _Stack(nn.Module):
+    """Weight-normed 2-D convolutions; returns the score map and every layer's features."""
+
+    def __init__(self, layers: list[nn.Conv2d], score: nn.Conv2d) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(weight_norm(c) for c in layers)
+        self.score = weight_norm(score)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        features = []
+        for layer in self.layers:
+            x = nn.functional.leaky_relu(layer(x), 0.1)
+            features.append(x)
+        return self.score(x), features
+
+
+class PeriodCritic(_Stack):
+    """Looks at every `period`-th sample of wav [B, S]."""
+
+    def __init__(self, period: int, channels: int) -> None:
+        c = channels
+        sizes = [(1, c), (c, 2 * c), (2 * c, 4 * c), (4 * c, 4 * c)]
+        convs = [nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0)) for a, b in sizes]
+        super().__init__(convs, nn.Conv2d(4 * c, 1, (3, 1), padding=(1, 0)))
+        self.period = period
+
+    def forward(self, wav: Tensor) -> tuple[Tensor, list[Tensor]]:
+        wav = nn.functional.pad(wav, (0, -wav.shape[-1] % self.period))
+        return super().forward(wav.view(wav.shape[0], 1, -1, self.period))
+
+
+class SpectrogramCritic(_Stack):
+    """Looks at the magnitude spectrogram of wav [B, S] at one resolution."""
+
+    window: Tensor
+
+    def __init__(self, n_fft: int, channels: int) -> None:
+        c = channels
+        convs = [nn.Conv2d(1, c, (7, 5), (2, 1), (3, 2))]
+        convs += [nn.Conv2d(c, c, (5, 3), (2, s), (2, 1)) for s in (1, 2, 2)]
+        super().__init__(convs, nn.Conv2d(c, 1, 3, padding=1))
+        self.n_fft = n_fft
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, wav: Tensor) -> tuple[Tensor, list[Tensor]]:
+        spec = torch.stft(wav, self.n_fft, self.n_fft // 4, window=self.window, return_complex=True)
+        # A compressed magnitude: soft and loud parts weigh alike, and the gradient at zero stays finite.
+        magnitude = torch.view_as_real(spec).square().sum(-1).add(1e-7).pow(0.15)
+        return super().forward(magnitude[:, None])
+
+
+class Critics(nn.Module):
+    """All critics on wav [B, S]: a list of (score map, features)."""
+
+    def __init__(
+        self, channels: int = 16, periods: tuple[int, ...] = (2, 3, 5, 7, 11), resolutions: tuple[int, ...] = (512, 1024, 2048)
+    ) -> None:
+        super().__init__()
+        critics: list[nn.Module] = [PeriodCritic(p, channels) for p in periods]
+        self.critics = nn.ModuleList(critics + [SpectrogramCritic(n, channels) for n in resolutions])
+
+    def forward(self, wav: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
+        return [critic(wav) for critic in self.critics]

@@ -1,0 +1,27 @@
+"""What one training step sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Names and shapes as everywhere in the package; fields that a stage does not use are None."""
+
+    ids: list[str]
+    speaker: Tensor  # [B]
+    x: Tensor | None = None  # [B, N] symbol ids, 0 = padding
+    x_lengths: Tensor | None = None  # [B]
+    y: Tensor | None = None  # [B, M, T] log-mel
+    y_lengths: Tensor | None = None  # [B]
+    w: Tensor | None = None  # [B, N] durations in frames
+    f0: Tensor | None = None  # [B, T] Hz, 0 = unvoiced
+    wav: Tensor | None = None  # [B, S]
+
+    def to(self, device: torch.device | str) -> Batch:
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in moved.items()})

@@ -1,0 +1,212 @@
+"""Training of the conditional VAE: neg_elbo with the rate of each level held at its capacity."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speechvae.audio import frame_energy
+from speechvae.config import TrainConfig
+from speechvae.dataset import UtteranceBatches, read_features, read_manifest, read_names
+from speechvae.losses import masked_mean
+from speechvae.models.decoder import Prosody
+from speechvae.models.speech_vae import Latents, SpeechVAE
+from speechvae.nn import gaussian
+from speechvae.nn.batch import Batch
+from speechvae.nn.layers import sequence_mask
+from speechvae.stages.base import Stage, mean_figures
+
+ACTIVE_VARIANCE = 0.01  # of posterior means: more makes a unit active
+
+
+class RateControl(nn.Module):
+    """Lagrange multipliers that hold each level's KL at its capacity (Capacitron: Battenberg et al. 2019, 1906.03402).
+
+    They live in the model's state, so a resumed run goes on with them; they start small, so that the latents come to be
+    used before their price rises.
+    """
+
+    log_beta: Tensor
+
+    def __init__(self, speed: float = 0.01) -> None:
+        super().__init__()
+        self.speed = speed
+        self.register_buffer("log_beta", torch.full((2,), math.log(0.02)))
+
+    def penalty(self, kl: Tensor, capacity: Tensor, learn: bool) -> Tensor:
+        """kl and capacity [2] in the same unit → weighted sum; the multipliers follow the excess."""
+        if learn:
+            excess = ((kl.detach() - capacity) / capacity.clamp_min(1e-3)).clamp(-1, 1)
+            self.log_beta.add_(self.speed * excess).clamp_(-8.0, 4.0)
+        return (self.log_beta.exp() * kl).sum()
+
+
+class TrainableVAE(SpeechVAE):
+    """The VAE and its rate control: what the trainer checkpoints. Voices ship without the latter."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.rate = RateControl()
+
+
+class VAEStage(Stage):
+    name = "vae"
+    default_weights = {"mel": 1.0, "logw": 0.6, "f0": 0.6, "vuv": 0.3, "energy": 0.4, "rate": 1.0, "scales": 0.01}
+    model: TrainableVAE
+
+    @property
+    def train(self) -> TrainConfig:
+        return self.config.vae.train
+
+    @cached_property
+    def speakers(self) -> list[str]:
+        return read_names(self.work, "speakers")
+
+    @cached_property
+    def symbols(self) -> list[str]:
+        return read_names(self.work, "symbols")
+
+    def build(self) -> None:
+        c = self.config
+        self.model = TrainableVAE(c.audio, c.vae, len(self.symbols), len(self.speakers))
+        self._set_speaker_means()
+
+    def _set_speaker_means(self) -> None:
+        """Mean log f0 of voiced frames and mean energy, a speaker, over at most 200 clips each."""
+        rows = read_manifest(self.work, "train")
+        for i, speaker in enumerate(self.speakers):
+            own = [r for r in rows if r["speaker"] == speaker][:200]
+            features = [read_features(self.work, r["id"], self.config.audio) for r in own]
+            f0 = torch.cat([f["f0"] for f in features]) if features else torch.zeros(1)
+            if (f0 > 0).any():
+                self.model.f0_mean[i] = f0[f0 > 0].log().mean()
+            if features:
+                energy = torch.cat([frame_energy(f["mel"].float()[None])[0] for f in features])
+                self.model.energy_mean[i] = energy.mean()
+
+    @cached_property
+    def _data(self) -> dict[str, UtteranceBatches]:
+        index = {s: i for i, s in enumerate(self.symbols)}
+        return {
+            split: UtteranceBatches(
+                self.work, read_manifest(self.work, split), self.config.audio, self.train, index, self.speakers, True
+            )
+            for split in ("train", "dev")
+        }
+
+    def batches(self, split: str) -> UtteranceBatches:
+        return self._data[split]
+
+    def forward(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Any]:
+        return model(batch)
+
+    def losses(self, critics: nn.Module | None, batch: Batch, outputs: Any, step: int) -> dict[str, Tensor]:
+        o = outputs
+        true, guess, x_mask = o["true"], o["guess"], o["x_mask"]
+        error = (o["mel"] - batch.y).abs()
+        # f0 counts where there is a voice; the bridged contour elsewhere only helps the decoder.
+        voiced = x_mask & (true.vuv >= 0.3)
+        errors = {
+            "logw": ((guess.logw - true.logw).abs(), x_mask),
+            "f0": ((guess.f0 - true.f0).abs(), voiced),
+            "energy": ((guess.energy - true.energy).abs(), x_mask),
+        }
+        vuv = nn.functional.binary_cross_entropy_with_logits(guess.vuv, true.vuv, reduction="none")
+        kl_u, kl_p = rates(o)
+        n = x_mask.sum((1, 2)).float()
+        kl = torch.stack([kl_u.mean(), (kl_p / n).mean()])
+        c = self.config.vae
+        capacity = kl.new_tensor([c.capacity_u, c.capacity_p])
+        # z_u's nats are shared by all phonemes of an utterance, so both prices are a phoneme.
+        per_phoneme = kl.new_tensor([1 / float(n.mean()), 1.0])
+        learn = self.model.training and torch.is_grad_enabled()
+        rate = self.model.rate.penalty(kl * per_phoneme, capacity * per_phoneme, learn)
+        losses = {
+            "mel": masked_mean(error, o["y_mask"]),
+            **{k: masked_mean(e, m) for k, (e, m) in errors.items()},
+            "vuv": masked_mean(vuv, x_mask),
+            "rate": rate,
+            "kl_u": kl[0].detach(),
+            "kl_p": kl[1].detach(),
+        }
+        nats = self._neg_log_likelihood(o, error, errors, vuv)
+        losses["scales"] = nats.mean() / (n.mean() * 100)
+        losses["neg_elbo"] = (nats + kl_u + kl_p).mean().detach()
+        return losses
+
+    def _neg_log_likelihood(
+        self, o: dict[str, Any], error: Tensor, errors: dict[str, tuple[Tensor, Tensor]], vuv: Tensor
+    ) -> Tensor:
+        """-log p(y, w, f0, energy, voicing | z) in nats, a clip [B]. Errors are detached: it trains the scales alone."""
+        m = self.model
+        log_b = m.log_b_mel[None, :, None]
+        total = ((error.detach() * (-log_b).exp() + log_b + math.log(2)) * o["y_mask"]).sum((1, 2))
+        for (e, mask), b in zip(errors.values(), m.log_b_prosody, strict=True):
+            total = total + ((e.detach() * (-b).exp() + b + math.log(2)) * mask).sum((1, 2))
+        return total + (vuv.detach() * o["x_mask"]).sum((1, 2))
+
+    # -- evaluation ----------------------------------------------------------------------------------------------
+
+    def evaluate(self, model: nn.Module, batches: list[Batch]) -> dict[str, float]:
+        """Dev figures: losses from the posterior mean, active units, and the same errors from the prior mean."""
+        assert isinstance(model, SpeechVAE)
+        rows, m_u, m_p = [], [], []
+        for b in batches:
+            o = model(b, teacher=0.0, temperature=0.0)
+            losses = self.losses(None, b, o, 0)
+            m_u.append(o["q"].m_u)
+            m_p.append(o["q"].m_p.transpose(1, 2)[o["x_mask"][:, 0]])
+            gap = self._prior_mean_errors(model, b, o)
+            kept = ("mel", "logw", "f0", "kl_u", "kl_p", "neg_elbo")
+            rows.append({**{k: losses[k] for k in kept}, **gap})
+        figures = mean_figures(rows)
+        figures["active_u"] = float((torch.cat(m_u).var(0) > ACTIVE_VARIANCE).sum())
+        figures["active_p"] = float((torch.cat(m_p).var(0) > ACTIVE_VARIANCE).sum())
+        figures["beta_u"], figures["beta_p"] = self.model.rate.log_beta.exp().tolist()
+        return figures
+
+    @staticmethod
+    def _prior_mean_errors(model: SpeechVAE, batch: Batch, o: dict[str, Any]) -> dict[str, Tensor]:
+        assert batch.x is not None and batch.w is not None and batch.y is not None
+        h, g = model.encode(batch.x, o["x_mask"], batch.speaker)
+        z = model.sample(h, o["x_mask"], g, 0.0, 0.0)
+        guess = model.prosody(h, o["x_mask"], z, g)
+        mel = model.decode(h, z, g, guess, batch.w)
+        voiced = o["x_mask"] & (o["true"].vuv >= 0.3)
+        return {
+            "prior_mel": masked_mean((mel - batch.y).abs(), o["y_mask"]),
+            "prior_logw": masked_mean((guess.logw - o["true"].logw).abs(), o["x_mask"]),
+            "prior_f0": masked_mean((guess.f0 - o["true"].f0).abs(), voiced),
+        }
+
+    def show(self, model: nn.Module, batch: Batch, writer: Any, step: int) -> None:
+        from speechvae.audio import griffin_lim
+        from speechvae.plots import mel_figure
+
+        assert isinstance(model, SpeechVAE) and batch.y is not None and batch.x is not None and batch.x_lengths is not None
+        o = model(batch, teacher=0.0, temperature=0.0)
+        n = int(o["y_mask"][0].sum())
+        h, g = model.encode(batch.x[:1], sequence_mask(batch.x_lengths[:1], batch.x.shape[1]), batch.speaker[:1])
+        z = Latents(o["z"].z_u[:1], o["z"].z_p[:1])
+        prior = model.sample(h, o["x_mask"][:1], g, 0.6, 1.0)
+        pictures = {"recording": batch.y[0, :, :n], "posterior": o["mel"][0, :, :n]}
+        for name, latents in (("posterior_prosody", z), ("prior_sample", prior)):
+            p: Prosody = model.prosody(h, o["x_mask"][:1], latents, g)
+            w = (p.logw.exp()[:, 0].round().clamp_min(1) * o["x_mask"][:1, 0]).long()
+            pictures[name] = model.decode(h, latents, g, p, w)[0]
+        rate = self.config.audio.sample_rate
+        for name, mel in pictures.items():
+            writer.add_figure(f"vae/{name}", mel_figure(mel.cpu().numpy(), self.config.audio, title=batch.ids[0]), step)
+            writer.add_audio(f"vae/{name}", griffin_lim(mel[None].cpu(), self.config.audio)[0].clamp(-1, 1), step, rate)
+
+
+def rates(outputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """KL of z_u and of z_p in nats an utterance, each [B]."""
+    q, p = outputs["q"], outputs["p"]
+    kl_u = gaussian.kl(q.m_u, q.logs_u, p.m_u, p.logs_u).sum(1)
+    kl_p = (gaussian.kl(q.m_p, q.logs_p, p.m_p, p.logs_p) * outputs["x_mask"]).sum((1, 2))
+    return kl_u, kl_p

@@ -1,0 +1,181 @@
+"""Voices on disk: a folder with `voice.yaml`, `acoustic.safetensors`, and `vocoder.safetensors` or none (Griffin-Lim)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import Field, ValidationError
+
+from speechvae import checkpoint
+from speechvae.config import AudioConfig, Settings, VAEConfig, VocoderConfig, read_yaml
+from speechvae.errors import SpeechVAEError
+from speechvae.models.speech_vae import SpeechVAE
+from speechvae.models.vocoder import Vocoder
+
+SHIPPED = Path(__file__).parent / "voices"
+ACOUSTIC, VOCODER = "acoustic.safetensors", "vocoder.safetensors"
+
+
+class VoiceSettings(Settings):
+    """`voice.yaml`."""
+
+    format: int = 1
+    name: str
+    language: str
+    description: str = ""
+    speakers: list[str] = Field(min_length=1)
+    default_speaker: str
+    symbols: list[str] = Field(min_length=4)
+    temperature: float = 0.6
+    style_temperature: float = 1.0
+    vocoder_kind: str = Field("network", pattern="^(network|griffinlim)$")
+    audio: AudioConfig = AudioConfig()
+    vae: VAEConfig = VAEConfig()
+    vocoder: VocoderConfig = VocoderConfig()
+    stats: dict[str, float] = Field(default_factory=dict, description="figures of the last evaluation on the dev split")
+
+
+@dataclass(frozen=True)
+class VoiceInfo:
+    name: str
+    language: str
+    speakers: list[str]
+    path: Path
+    description: str
+
+
+def list_voices(folder: Path | None = None) -> list[VoiceInfo]:
+    """The shipped voices, or those in another folder."""
+    out = []
+    for path in sorted((SHIPPED if folder is None else folder).glob("*/voice.yaml")):
+        s = read_settings(path.parent)
+        out.append(VoiceInfo(s.name, s.language, s.speakers, path.parent, s.description))
+    return out
+
+
+def find_voice(name_or_path: str | Path) -> Path:
+    """The folder of a voice given by name or path."""
+    for folder in (Path(name_or_path), SHIPPED / str(name_or_path)):
+        if (folder / "voice.yaml").is_file():
+            return folder
+    if Path(name_or_path).exists():
+        raise SpeechVAEError(f"{name_or_path} is not a voice: it has no voice.yaml (`speechvae export` writes one)")
+    known = ", ".join(v.name for v in list_voices()) or "none is installed"
+    raise SpeechVAEError(f"no voice {str(name_or_path)!r}: known voices: {known}; or give the path of a voice folder")
+
+
+def read_settings(folder: Path) -> VoiceSettings:
+    """Read and validate `voice.yaml`."""
+    path = folder / "voice.yaml"
+    try:
+        settings = VoiceSettings.model_validate(read_yaml(path))
+    except ValidationError as e:
+        lines = [f"  {'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()]
+        raise SpeechVAEError(f"{path} has settings that do not fit:\n" + "\n".join(lines)) from e
+    if settings.default_speaker not in settings.speakers:
+        raise SpeechVAEError(f"{path}: default_speaker {settings.default_speaker!r} is not among the speakers")
+    return settings
+
+
+def load_models(folder: Path) -> tuple[VoiceSettings, SpeechVAE, Vocoder | None]:
+    """The settings and models of a voice folder, checked against each other."""
+    settings = read_settings(folder)
+    model = SpeechVAE(settings.audio, settings.vae, len(settings.symbols), len(settings.speakers))
+    _fill(model, folder / ACOUSTIC, settings.audio)
+    if settings.vocoder_kind == "griffinlim":
+        return settings, model, None
+    vocoder = Vocoder(settings.audio, settings.vocoder)
+    _fill(vocoder, folder / VOCODER, settings.audio)
+    return settings, model, vocoder
+
+
+def _fill(module: torch.nn.Module, path: Path, audio: AudioConfig) -> None:
+    tensors = checkpoint.load_weights(path, "voice")
+    found = checkpoint.fingerprint(path)
+    if found is not None and found != audio.fingerprint():
+        raise SpeechVAEError(
+            f"{path} was trained on other mel features (fingerprint {found}) than voice.yaml says "
+            f"({audio.fingerprint()}): restore the audio settings, or use weights made with these"
+        )
+    checkpoint.fill(module, tensors, str(path))
+
+
+def save_voice(folder: Path, settings: VoiceSettings, model: SpeechVAE, vocoder: Vocoder | None) -> Path:
+    """Write a voice folder, weights in half precision. Anything else in the folder (its card) is kept."""
+    import yaml
+
+    mark = settings.audio.fingerprint()
+    own = SpeechVAE(settings.audio, settings.vae, len(settings.symbols), len(settings.speakers)).state_dict()
+    weights = {k: v for k, v in model.state_dict().items() if k in own}
+    checkpoint.save_weights(folder / ACOUSTIC, weights, half=True, mark=mark)
+    if vocoder is not None:
+        checkpoint.save_weights(folder / VOCODER, vocoder.state_dict(), half=True, mark=mark)
+    else:
+        (folder / VOCODER).unlink(missing_ok=True)
+    tmp = folder / f".voice.yaml.{os.getpid()}.part"
+    data = settings.model_dump(mode="json")
+    for part in ("vae", "vocoder"):
+        data[part].pop("train")  # how it was trained stands in the recipe
+    tmp.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    os.replace(tmp, folder / "voice.yaml")
+    return folder
+
+
+def export_voice(work: str | Path, folder: str | Path, vocoder_kind: str = "network") -> Path:
+    """Make a voice from the trained stages of a work folder (the EMA weights of their last checkpoints)."""
+    import json
+
+    from speechvae.config import Config
+
+    work = Path(work)
+    stores = {s: checkpoint.CheckpointStore(work / "checkpoints" / s) for s in ("vae", "vocoder")}
+    state = stores["vae"].state()
+    config = Config.parse(state["config"], "the vae checkpoint")
+    symbols = json.loads((work / "symbols.json").read_text(encoding="utf-8"))
+    speakers = json.loads((work / "speakers.json").read_text(encoding="utf-8"))
+    symbols = symbols["symbols"] if isinstance(symbols, dict) else symbols
+    speakers = speakers["speakers"] if isinstance(speakers, dict) else speakers
+    vocoder = None
+    if vocoder_kind == "network":
+        saved = Config.parse(stores["vocoder"].state()["config"], "the vocoder checkpoint")
+        config.audio.check(saved.audio, "the vocoder")
+        config.vocoder = saved.vocoder
+        vocoder = Vocoder(config.audio, config.vocoder)
+        checkpoint.fill(vocoder, stores["vocoder"].load("ema"), "the vocoder checkpoint")
+    model = SpeechVAE(config.audio, config.vae, len(symbols), len(speakers))
+    tensors = stores["vae"].load("ema")
+    checkpoint.fill(model, {k: v for k, v in tensors.items() if not k.startswith("rate.")}, "the vae checkpoint")
+    settings = VoiceSettings(
+        name=config.name, language=config.language, description=config.description, speakers=speakers,
+        default_speaker=speakers[0] if config.default_speaker is None else config.default_speaker,
+        symbols=symbols, vocoder_kind=vocoder_kind, audio=config.audio, vae=config.vae, vocoder=config.vocoder,
+        stats={k: round(v, 4) for k, v in state.get("figures", {}).items()},
+    )  # fmt: skip
+    return save_voice(Path(folder), settings, model, vocoder)
+
+
+def test_voice(seed: int) -> tuple[VoiceSettings, SpeechVAE, Vocoder]:
+    """Tiny models with random weights over the English symbols."""
+    vae = VAEConfig(
+        hidden=16, text_layers=1, text_heads=2, speaker_dim=4, z_u_dim=4, z_p_dim=2, posterior_dim=16,
+        posterior_layers=1, prior_layers=1, head_layers=1, decoder_dim=16, decoder_layers=1,
+    )  # fmt: skip
+    vowels = "aɪ aʊ eɪ i oʊ u æ ɑ ɔ ɔɪ ə ɚ ɛ ɪ ʊ ʌ".split()
+    consonants = "b d d͡ʒ f h j k l m n p s t t͡ʃ v w z ð ŋ ɡ ɹ ʃ ʒ θ".split()
+    stressed = [mark + v for mark in ("", "ˈ", "ˌ") for v in vowels]
+    symbols = ["_", "^", "$", " ", *",.?!;:…—", *sorted(consonants + stressed)]
+    settings = VoiceSettings(
+        name="test", language="en-us", description="random weights, for tests", speakers=["one", "two"],
+        default_speaker="one", symbols=symbols, vae=vae, vocoder=VocoderConfig(dim=16, layers=1),
+    )  # fmt: skip
+    state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        model = SpeechVAE(settings.audio, vae, len(symbols), 2)
+        vocoder = Vocoder(settings.audio, settings.vocoder)
+    finally:
+        torch.random.set_rng_state(state)
+    return settings, model.eval(), vocoder.eval()
