@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from speechvae import cli_training
 from speechvae.batch import Style
+from speechvae.cli_options import (
+    DEFAULT_VOICE,
+    ForceOption,
+    LengthScaleOption,
+    SeedOption,
+    SpeakerOption,
+    SsmlOption,
+    StyleTemperatureOption,
+    TemperatureOption,
+    VoiceOption,
+    examples,
+    print_json,
+)
 from speechvae.errors import SpeechVAEError
-
-DEFAULT_VOICE = "kathleen"
 
 app = typer.Typer(
     name="speechvae",
@@ -34,55 +44,22 @@ Start here:
 _settings = {"debug": False}
 
 
-class Stage(StrEnum):
-    aligner = "aligner"
-    vae = "vae"
-    vocoder = "vocoder"
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from speechvae import __version__
 
-
-class Vocoder(StrEnum):
-    network = "network"
-    griffinlim = "griffinlim"
-
-
-VoiceOption = Annotated[
-    str, typer.Option("--voice", "-v", help="A name from `speechvae voices`, or the folder of a voice.")
-]
-SpeakerOption = Annotated[
-    str | None, typer.Option(help="One of the voice's speakers (`speechvae info`). Default: its main one.")
-]
-SeedOption = Annotated[
-    int | None, typer.Option(min=0, help="Same seed, same reading. Default: a new one, which is reported.")
-]
-TemperatureOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0, max=3, help="How freely single sounds vary; 0 = the most likely reading. Default: the voice's."
-    ),
-]
-StyleTemperatureOption = Annotated[
-    float | None,
-    typer.Option(min=0, max=3, help="How freely the manner of the whole sentence varies. Default: the voice's."),
-]
-LengthScaleOption = Annotated[float, typer.Option(min=0.25, max=4, help="Above 1 = slower, below 1 = faster.")]
-SsmlOption = Annotated[
-    bool, typer.Option("--ssml", help="The text is SSML: <break>, <prosody>, <say-as>, <sub>, <phoneme>, <emphasis>.")
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
-DeviceOption = Annotated[str | None, typer.Option(help="`cpu` or `cuda`. Default: a GPU when there is one.")]
+        typer.echo(f"speechvae {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _main(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
 ) -> None:
     _settings["debug"] = debug
-    if version:
-        from speechvae import __version__
-
-        typer.echo(f"speechvae {__version__}")
-        raise typer.Exit
 
 
 def _read_text(source: Path | None) -> str:
@@ -110,11 +87,7 @@ def _text_to_say(text: str | None, file: Path | None) -> str:
     return text
 
 
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-@app.command(epilog=_examples(
+@app.command(epilog=examples(
     'speechvae say "The birch canoe slid on the smooth planks."',
     'speechvae say "Slowly now." -o slow.flac --length-scale 1.3 --seed 7',
     "speechvae say -f chapter1.txt -o chapter1.mp3",
@@ -153,7 +126,7 @@ def say(
     typer.echo(f"{done.path}: {done.duration:.2f} s, seed {done.seed}, rtf {done.rtf:.3f}")
 
 
-@app.command(epilog=_examples(
+@app.command(epilog=examples(
     "speechvae batch lines.txt -o speech/ --seed 1",
     "speechvae batch lines.txt -o speech/ --seed 1      again: does only what is missing",
     "cut -f1,2 -d'|' metadata.csv | speechvae batch - -o speech/",
@@ -193,94 +166,6 @@ def batch(
         raise typer.Exit(1)
 
 
-@app.command(epilog=_examples(
-    "speechvae prepare --corpus ~/recordings --work work/mine",
-    "speechvae prepare recipes/english/config.yaml --corpus kathleen --corpus ljspeech --work work/english",
-))  # fmt: skip
-def prepare(
-    config: Annotated[
-        Path | None, typer.Argument(help="A recipe's config.yaml: its audio settings and language are used.")
-    ] = None,
-    corpus: Annotated[
-        list[Path] | None, typer.Option(help="A corpus: folder or JSONL file. Give it again for more corpora.")
-    ] = None,
-    work: Annotated[Path, typer.Option(help="Folder for the manifest and the features.")] = Path("work"),
-    language: Annotated[str | None, typer.Option(help="Default: the config's, else en-us.")] = None,
-    speaker: Annotated[str | None, typer.Option(help="Name of the speaker where a corpus has none.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-) -> None:
-    """Check recordings, find their phonemes and cache their features, ready for `speechvae train`.
-
-    Corpus layouts: `id|speaker|text` in metadata.csv with audio/; LJSpeech (metadata.csv with wavs/); pairs of
-    audio and .txt files; a JSONL manifest. What is refused is listed with the reason, and the rest goes on.
-    """
-    from speechvae.config import Config
-    from speechvae.corpus import Corpus
-    from speechvae.prepare import prepare as run
-
-    if not corpus:
-        raise typer.BadParameter("name at least one corpus with --corpus DIR")
-    cfg = Config() if config is None else Config.load(config)
-    report = run(
-        [Corpus(path, speaker=speaker) for path in corpus],
-        work,
-        cfg.audio,
-        cfg.language if language is None else language,
-        jobs=jobs,
-    )
-    typer.echo(report.table())
-
-
-@app.command(epilog=_examples(
-    "speechvae train recipes/english/config.yaml --stage aligner --work work/english",
-    "speechvae train recipes/english/config.yaml --stage vae --work work/english --minutes 30",
-        "speechvae train recipes/english/config.yaml --stage vocoder --work work/english",
-    "tensorboard --logdir work/english/logs",
-))  # fmt: skip
-def train(
-    config: Annotated[Path, typer.Argument(help="A recipe's config.yaml.")],
-    stage: Annotated[Stage, typer.Option(help="In this order: aligner, vae, vocoder.")],
-    work: Annotated[Path, typer.Option(help="The folder that `speechvae prepare` filled.")] = Path("work"),
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so many minutes; call again to go on.")
-    ] = None,
-    device: DeviceOption = None,
-) -> None:
-    """Train one stage of a voice, or go on training it.
-
-    Training resumes exactly where it stopped, at the end of --minutes or after Ctrl-C.
-    """
-    from speechvae.trainer import train as run
-
-    figures = run(config, stage.value, work, minutes=minutes, device=device)
-    for name, value in figures.items():
-        typer.echo(f"{name:28} {value:.4g}")
-
-
-@app.command(
-    epilog=_examples(
-        "speechvae export work/english -o my_voice",
-        'speechvae say "It worked." --voice my_voice',
-    )
-)
-def export(
-    work: Annotated[Path, typer.Argument(help="A folder in which the stages were trained.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the voice.")],
-    vocoder: Annotated[
-        Vocoder, typer.Option(help="The trained one, or Griffin-Lim, which needs no training.")
-    ] = Vocoder.network,
-    force: ForceOption = False,
-) -> None:
-    """Make a voice of the trained stages of a work folder, ready for --voice."""
-    if (output / "voice.yaml").exists() and not force:
-        raise SpeechVAEError(f"{output} holds a voice already: choose another folder, or replace it with --force")
-    from speechvae.voice_files import export_voice
-
-    folder = export_voice(work, output, vocoder.value)
-    size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 1e6
-    typer.echo(f"{folder}: {size:.1f} MB")
-
-
 @app.command()
 def voices(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """List the voices that `--voice` knows by name."""
@@ -289,7 +174,7 @@ def voices(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     found = list_voices()
     if as_json:
         fields = ("name", "language", "speakers", "path", "description")
-        _print_json([{key: getattr(v, key) for key in fields} for v in found])
+        print_json([{key: getattr(v, key) for key in fields} for v in found])
         return
     for v in found:
         typer.echo(f"{v.name:16} {v.language:8} {', '.join(v.speakers)}")
@@ -306,12 +191,12 @@ def info(
     ] = DEFAULT_VOICE,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show a voice's speakers, sizes, licence and training, and the versions in use."""
+    """Show what a voice is made of, and the versions in use."""
     from speechvae.synthesis import Voice
 
     facts = {**Voice.load(voice).info(), "versions": _versions()}
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     for key, value in facts.items():
         if isinstance(value, dict):
@@ -321,7 +206,7 @@ def info(
         typer.echo(f"{key:20} {value}")
 
 
-@app.command(epilog=_examples(
+@app.command(epilog=examples(
     "speechvae demo",
     "speechvae demo --host 0.0.0.0 --port 8080        reachable from other machines",
 ))  # fmt: skip
@@ -340,6 +225,9 @@ def demo(
     launch(host=host, port=port, voice=voice)
 
 
+app.add_typer(cli_training.app)
+
+
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
@@ -349,10 +237,6 @@ def _versions() -> dict[str, str]:
     return {"speechvae": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names}}
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command line. Expected failures are one line on standard error and exit code 1; wrong usage is 2."""
     try:
@@ -360,7 +244,9 @@ def main(argv: list[str] | None = None) -> int:
     except (SpeechVAEError, OSError) as e:
         if _settings["debug"]:
             raise
-        system = isinstance(e, OSError) and e.strerror is not None and e.filename is not None
-        typer.echo(f"speechvae: {f'{e.filename}: {e.strerror}' if system else e}", err=True)
+        message = str(e)
+        if isinstance(e, OSError) and e.filename is not None and e.strerror is not None:
+            message = f"{e.filename}: {e.strerror}"
+        typer.echo(f"speechvae: {message}", err=True)
         return 1
     return 0

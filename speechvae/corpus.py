@@ -12,13 +12,12 @@ format        layout
 ``pairs``     any tree of audio files, each with a ``.txt`` of the same name beside it, or in a parallel tree
               (``wav48/p225/x.wav`` and ``txt/p225/x.txt``); a sub-folder's name is the speaker
 ``jsonl``     one JSON object a line, see :func:`read_jsonl`
-``dataset``   a Hugging Face ``datasets`` object with audio and text columns, see :func:`read_dataset`
+``dataset``   a Hugging Face ``datasets`` object with audio and text columns, see :mod:`speechvae.corpus_dataset`
 ============  =============================================================================================
 """
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import unicodedata
@@ -127,13 +126,16 @@ def read_corpus(
     if isinstance(source, Corpus):
         return read_corpus(source.source, source.format, speaker=source.speaker or speaker,
                            on_problem=on_problem, columns=columns)
-    problem = _warn if on_problem is None else on_problem
+    problem = warn if on_problem is None else on_problem
+    # imported here because it builds upon this module
+    from speechvae.corpus_dataset import load_from_disk, read_dataset
+
     if not isinstance(source, str | Path):
         return read_dataset(source, speaker=speaker, on_problem=problem, columns=columns)
     path = Path(source)
     layout = detect_format(path) if format == "auto" else format
     if layout == "dataset":
-        return read_dataset(_load_from_disk(path), speaker=speaker, on_problem=problem, columns=columns)
+        return read_dataset(load_from_disk(path), speaker=speaker, on_problem=problem, columns=columns)
     readers = {"speaker": read_speaker_csv, "ljspeech": read_ljspeech, "pairs": read_pairs, "jsonl": read_jsonl}
     if layout not in readers:
         raise SpeechVAEError(f"unknown corpus format {layout!r} for {path}; known: {', '.join(FORMATS)}")
@@ -177,10 +179,10 @@ def read_speaker_csv(path: Path, speaker: str, problem: Problem) -> list[Utteran
         if len(fields) < 2:
             problem(where, "not of the form id|speaker|text")
             continue
-        name = _safe_id(fields[0], where, problem)
+        name = safe_id(fields[0], where, problem)
         if name is not None:
             who = fields[1].strip() if len(fields) == 3 else ""
-            found.append(Utterance(name, who or speaker, _clean(fields[-1]), find(fields[0]), ""))
+            found.append(Utterance(name, who or speaker, clean_text(fields[-1]), find(fields[0]), ""))
     return found
 
 
@@ -193,10 +195,10 @@ def read_ljspeech(path: Path, speaker: str, problem: Problem) -> list[Utterance]
         if len(fields) < 2:
             problem(where, "not of the form id|text|normalised text")
             continue
-        name = _safe_id(fields[0], where, problem)
+        name = safe_id(fields[0], where, problem)
         if name is not None:
             text = fields[2] if len(fields) > 2 and fields[2].strip() else fields[1]
-            found.append(Utterance(name, speaker, _clean(text), find(fields[0]), ""))
+            found.append(Utterance(name, speaker, clean_text(text), find(fields[0]), ""))
     return found
 
 
@@ -218,11 +220,11 @@ def read_pairs(path: Path, speaker: str, problem: Problem) -> list[Utterance]:
         # the top folder of parallel trees (wav48) says nothing about the speaker
         parents = PurePosixPath(key if beside is not None else inner).parent.parts
         try:
-            words = _clean(text.read_text("utf-8-sig"))
+            words = clean_text(text.read_text("utf-8-sig"))
         except (UnicodeDecodeError, OSError) as error:
             problem(key, f"cannot read {text.name}: {error}")
             continue
-        name = _safe_id(key if beside is not None else inner, key, problem)
+        name = safe_id(key if beside is not None else inner, key, problem)
         if name is not None:
             found.append(Utterance(name, parents[-1] if parents else speaker, words, file, ""))
     return found
@@ -257,16 +259,15 @@ def _from_json(entry: Any, folder: Path, speaker: str) -> Utterance:
         raise ValueError('no "audio" path')
     raw = str(entry["id"]) if entry.get("id") is not None else PurePosixPath(audio).with_suffix("").as_posix()
     reasons: list[str] = []
-    name = _safe_id(raw.lstrip("/"), raw, lambda _, reason: reasons.append(reason))
+    name = safe_id(raw.lstrip("/"), raw, lambda _, reason: reasons.append(reason))
     if name is None:
         raise ValueError(reasons[0])
     split = entry.get("split")
     if split is not None and split not in SPLITS:
         raise ValueError(f'split {split!r} is none of {", ".join(SPLITS)}')
     symbols = entry.get("symbols")
-    if symbols is not None:
-        if not isinstance(symbols, list) or not all(isinstance(s, str) and s for s in symbols):
-            raise ValueError('"symbols" is not a list of non-empty strings')
+    if symbols is not None and not (isinstance(symbols, list) and all(isinstance(s, str) and s for s in symbols)):
+        raise ValueError('"symbols" is not a list of non-empty strings')
     words = tuple((str(t), int(a), int(b)) for t, a, b in entry.get("words") or ())
     if symbols and symbols[0] != "^":
         symbols = ["^", *symbols]
@@ -276,110 +277,9 @@ def _from_json(entry: Any, folder: Path, speaker: str) -> Utterance:
     if any(not 0 <= a < b <= len(symbols or ()) for _, a, b in words):
         raise ValueError('"words" point outside "symbols"')
     return Utterance(
-        name, str(entry.get("speaker") or speaker), _clean(str(entry.get("text") or "")), folder / audio,
+        name, str(entry.get("speaker") or speaker), clean_text(str(entry.get("text") or "")), folder / audio,
         split or "", prompt=str(entry.get("prompt") or ""), symbols=tuple(symbols) if symbols else None, words=words,
     )
-
-
-COLUMNS = {
-    "audio": ("audio", "speech", "wav"),
-    "text": ("text_normalized", "normalized_text", "text", "sentence", "transcription", "transcript"),
-    "speaker": ("speaker", "speaker_id", "client_id"),
-    "id": ("id", "utterance_id", "segment_id"),
-}
-
-
-def read_dataset(
-    data: Any,
-    *,
-    speaker: str | None = None,
-    on_problem: Problem | None = None,
-    columns: Mapping[str, str] | None = None,
-) -> Iterator[Utterance]:
-    """Yield the rows of a Hugging Face ``datasets.Dataset`` (or anything iterable with ``column_names``).
-
-    The audio of a row may be ``{"array", "sampling_rate"}``, ``{"bytes", "path"}``, a path, or a decoder with
-    ``get_all_samples()``. Rows are read one by one, never all at once. The split is that of the row's id (default:
-    its number), as everywhere. Raises :class:`SpeechVAEError` if the audio or the text column is missing.
-    """
-    problem = _warn if on_problem is None else on_problem
-    names = getattr(data, "column_names", None)
-    if isinstance(names, Mapping):
-        raise SpeechVAEError(f"this is a dict of datasets: pass one of them, e.g. data[{next(iter(names))!r}]")
-    if not isinstance(names, Sequence):
-        raise SpeechVAEError(f"cannot read a corpus from {type(data).__name__}: expected a folder, a .jsonl file or "
-                             "a datasets object with column_names")
-    column = {}
-    for key, candidates in COLUMNS.items():
-        wanted = (columns or {}).get(key)
-        column[key] = next((c for c in ((wanted,) if wanted else candidates) if c in names), None)
-    for key in ("audio", "text"):
-        if column[key] is None:
-            raise SpeechVAEError(f"the dataset has no {key} column; it has {', '.join(names)}: "
-                                 f"say which with columns={{{key!r}: NAME}}")
-    return _rows(data, column, speaker or "speaker", problem)
-
-
-def _rows(data: Any, column: Mapping[str, str | None], speaker: str, problem: Problem) -> Iterator[Utterance]:
-    for number, row in _each(data, problem):
-        def value(key: str, row: Any = row) -> Any:
-            name = column[key]
-            return None if name is None else row.get(name)
-
-        raw = value("id")
-        where = f"row {number}"
-        name = _safe_id(f"{number:06d}" if raw is None else str(raw), where, problem)
-        if name is None:
-            continue
-        try:
-            path, samples, rate = _row_audio(value("audio"))
-        except Exception as error:  # noqa: BLE001 - decoders raise anything; one bad row must not stop the corpus
-            problem(name, f"cannot decode: {error}")
-            continue
-        who = value("speaker")
-        yield Utterance(name, speaker if who is None else str(who), _clean(str(value("text") or "")), path,
-                        split_of(name), samples=samples, sample_rate=rate, prompt=name)
-
-
-def _each(data: Any, problem: Problem) -> Iterator[tuple[int, Any]]:
-    if not hasattr(data, "__len__"):
-        yield from enumerate(data)
-        return
-    for number in range(len(data)):
-        try:
-            row = data[number]  # decoding happens here
-        except Exception as error:  # noqa: BLE001 - as above
-            problem(f"row {number}", f"cannot read: {error}")
-            continue
-        yield number, row
-
-
-def _row_audio(audio: Any) -> tuple[Path | None, np.ndarray | None, int | None]:
-    if isinstance(audio, str | Path):
-        return Path(audio), None, None
-    if isinstance(audio, Mapping):
-        if audio.get("array") is not None:
-            wav = np.asarray(audio["array"], np.float32)
-            return None, wav if wav.ndim == 1 else wav.mean(int(np.argmin(wav.shape))), int(audio["sampling_rate"])
-        if audio.get("bytes") is not None:
-            import soundfile
-
-            wav, rate = soundfile.read(io.BytesIO(audio["bytes"]), dtype="float32", always_2d=True)
-            return None, wav.mean(1), int(rate)
-        if audio.get("path") is not None:
-            return Path(audio["path"]), None, None
-    if hasattr(audio, "get_all_samples"):  # datasets >= 4 gives a torchcodec decoder: data [channels, T]
-        decoded = audio.get_all_samples()
-        return None, np.asarray(decoded.data, np.float32).mean(0), int(decoded.sample_rate)
-    raise ValueError(f"unknown kind of audio: {type(audio).__name__}")
-
-
-def _load_from_disk(path: Path) -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise SpeechVAEError(f"{path} is a Hugging Face dataset: pip install datasets to read it") from error
-    return datasets.load_from_disk(str(path))
 
 
 class _AudioIndex:
@@ -417,7 +317,7 @@ def _lines(path: Path, problem: Problem) -> Iterator[tuple[str, str]]:
             yield where, line
 
 
-def _safe_id(raw: str, where: str, problem: Problem) -> str | None:
+def safe_id(raw: str, where: str, problem: Problem) -> str | None:
     """The id as a file name (folders joined by ``-``), or None and a problem: ids name files in the work folder."""
     path = PurePosixPath(raw.strip())
     name = raw.strip()
@@ -429,9 +329,11 @@ def _safe_id(raw: str, where: str, problem: Problem) -> str | None:
     return name.replace("/", "-").lstrip(".") or None
 
 
-def _clean(text: str) -> str:
+def clean_text(text: str) -> str:
+    """Composed characters (NFC), single spaces."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _warn(name: str, reason: str) -> None:
+def warn(name: str, reason: str) -> None:
+    """What becomes of a problem by default."""
     warnings.warn(f"{name}: {reason}", stacklevel=3)

@@ -162,7 +162,8 @@ class SegmentBatches(torch.utils.data.Dataset[Batch]):
     """Cuts of `segment_frames` frames for the vocoder: y [B, M, F + 1] (one frame of right context), wav [B, F * hop].
 
     Half of the cuts change level by -12 to +6 dB, never into clipping: voices differ in level, and so do users' clips.
-    `mels`: a folder of other mels of the same clips (a VAE's reconstructions), to be used in place of the recordings'.
+    `mels`: a folder of other mels of the same clips (a VAE's reconstructions). Half of the cuts then use them and half
+    the recordings' own, so that the vocoder learns the one without forgetting the other; the dev split uses them alone.
     """
 
     def __init__(
@@ -192,22 +193,20 @@ class SegmentBatches(torch.utils.data.Dataset[Batch]):
         n, hop = self.train.segment_frames, self.audio.hop
         with safe_open(str(feature_path(self.work, row["id"])), "pt") as f:
             mel, wav = f.get_slice("mel"), f.get_slice("wav")
-            frames = mel.get_shape()[1]
-            start = int(rng.integers(0, max(1, frames - n)))
+            start = int(rng.integers(0, max(1, mel.get_shape()[1] - n)))
             cut_wav = wav[start * hop : (start + n) * hop].float() / 32767
-            if self.mels is None:
-                cut_mel = mel[:, start : start + n + 1].float()
-        if self.mels is not None:
+            cut_mel = mel[:, start : start + n + 1].float()
+        if self.mels is not None and (not self.augment or rng.random() < 0.5):
             with safe_open(str(self.mels / f"{quote(row['id'], safe='')}.safetensors"), "pt") as f:
                 cut_mel = f.get_slice("mel")[:, start : start + n + 1].float()
+        floor = float(np.log(self.audio.floor))
         cut_wav = torch.nn.functional.pad(cut_wav, (0, n * hop - len(cut_wav)))
-        missing = n + 1 - cut_mel.shape[1]
-        cut_mel = torch.nn.functional.pad(cut_mel, (0, missing), value=float(np.log(self.audio.floor)))
+        cut_mel = torch.nn.functional.pad(cut_mel, (0, n + 1 - cut_mel.shape[1]), value=floor)
         if self.augment and rng.random() < 0.5:
             top = min(6.0, 20 * float(np.log10(0.98 / max(1e-3, float(cut_wav.abs().max())))))
             gain = 10 ** (rng.uniform(-12.0, max(-12.0, top)) / 20)
             cut_wav = cut_wav * gain
-            cut_mel = (cut_mel + float(np.log(gain))).clamp_min(float(np.log(self.audio.floor)))
+            cut_mel = (cut_mel + float(np.log(gain))).clamp_min(floor)
         return cut_mel, cut_wav
 
 

@@ -8,11 +8,9 @@ features. Measurements and features are kept, so an interrupted or repeated run 
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,10 +20,10 @@ import numpy as np
 from speechvae.config import AudioConfig
 from speechvae.corpus import Corpus, Utterance, read_corpus
 from speechvae.errors import SpeechVAEError
-from speechvae.validation import Limits, Measure, measure, rate_outliers, speaker_gain
+from speechvae.journal import Journal, SampleStore, ordered_map, write_text
+from speechvae.validation import VERSION, Limits, Measure, measure, rate_outliers, speaker_gain
 
 A = TypeVar("A")
-B = TypeVar("B")
 Row = dict[str, Any]
 
 
@@ -221,15 +219,16 @@ class _Run:
         self.work, self.cfg, self.limits, self.jobs, self.progress = work, cfg, limits, jobs, progress
         self.report = Report()
         work.mkdir(parents=True, exist_ok=True)
-        self.measures = _Journal(work / "measures.jsonl")
-        self.written = _Journal(work / "written.jsonl")
-        self.samples = _Samples(work / f"samples.{os.getpid()}.part")
+        self.measures = Journal(work / "measures.jsonl")
+        self.written = Journal(work / "written.jsonl")
+        self.samples = SampleStore(work)
 
     def measure_all(self, utterances: Iterable[tuple[str, Utterance]]) -> list[Row]:
         """Manifest rows (without gain) of all utterances whose recording is fit."""
         rows = []
-        tasks = ((corpus, u, self.cfg, self.limits, self.measures.data.get(u.id), self.work) for corpus, u in utterances)
-        for (corpus, u, *_), (stamp, found, pcm, audio) in _map(_examine, tasks, self.jobs):
+        known = self.measures.data
+        tasks = ((corpus, u, self.cfg, self.limits, known.get(u.id), self.work) for corpus, u in utterances)
+        for (corpus, u, *_), (stamp, found, pcm, audio) in ordered_map(_examine, tasks, self.jobs):
             if pcm is not None or found.reason:
                 self.measures.add(u.id, {"stamp": stamp, **asdict(found)})
             if found.reason:
@@ -276,13 +275,15 @@ class _Run:
         done = set(kept)
         tasks = ((_public(r), self.cfg, self.work, self.samples.get(r["id"], r["gain"]), key) for r, key in missing)
         for (row, *_, key), error in _bar(
-            _map(_write_features, tasks, self.jobs), self.progress, "features", len(missing)
+            ordered_map(_write_features, tasks, self.jobs), self.progress, "features", len(missing)
         ):
             if error:
                 self.report.refused.append(Refusal(row["corpus"], row["id"], "features failed", error))
                 continue
             self.written.add(row["id"], key)
             done.add(row["id"])
+        if missing and (self.work / "durations.safetensors").is_file():
+            self.report.notes.append(f"{len(missing)} clips are new or cut anew: train the aligner again for durations")
         return [r for r in rows if r["id"] in done]
 
     def finish(self, rows: list[Row], phonemise: bool) -> None:
@@ -293,7 +294,7 @@ class _Run:
         for row in rows:
             self.report.accepted[row["corpus"]] += 1
             self.report.splits[row["split"]] += 1
-        _write(self.work / "report.json", json.dumps(self.report.to_dict(), ensure_ascii=False, indent=1))
+        write_text(self.work / "report.json", json.dumps(self.report.to_dict(), ensure_ascii=False, indent=1))
         if not rows:
             raise SpeechVAEError(f"no utterance can be used; nothing was written to {self.work} but report.json:\n"
                                  + self.report.table())
@@ -301,9 +302,9 @@ class _Run:
             from speechvae.text import SymbolTable
 
             SymbolTable.from_corpus(r["symbols"] for r in rows).save(self.work / "symbols.json")
-        _write(self.work / "speakers.json", json.dumps(sorted({r["speaker"] for r in rows}), ensure_ascii=False))
+        write_text(self.work / "speakers.json", json.dumps(sorted({r["speaker"] for r in rows}), ensure_ascii=False))
         lines = [json.dumps(_public(r), ensure_ascii=False) + "\n" for r in rows]
-        _write(self.work / "manifest.jsonl", "".join(lines))
+        write_text(self.work / "manifest.jsonl", "".join(lines))
 
 
 def _examine(task: tuple[Any, ...]) -> tuple[str, Measure, np.ndarray | None, Path | None]:
@@ -317,13 +318,13 @@ def _examine(task: tuple[Any, ...]) -> tuple[str, Measure, np.ndarray | None, Pa
     try:
         if u.samples is not None and u.sample_rate is not None:
             wav, rate = np.asarray(u.samples, np.float32), u.sample_rate
-            stamp = f"{zlib.crc32(wav.tobytes())} {len(wav)} {rate} {limits}"
+            stamp = f"{zlib.crc32(wav.tobytes())} {len(wav)} {rate} {limits} {VERSION}"
             audio = work / "audio" / f"{u.id}.wav"
         else:
             if audio is None or not audio.is_file():
                 return "", Measure(0, 0.0, reason="no audio file", detail=str(u.audio)), None, None
             stat = audio.stat()
-            stamp = f"{audio} {stat.st_size} {stat.st_mtime_ns} {limits}"
+            stamp = f"{audio} {stat.st_size} {stat.st_mtime_ns} {limits} {VERSION}"
         if cached is not None and cached["stamp"] == stamp and (audio.is_file() or cached["reason"]):
             return stamp, Measure(**{k: v for k, v in cached.items() if k != "stamp"}), None, audio
         if u.samples is None:
@@ -379,85 +380,6 @@ def _public(row: Row) -> Row:
     return {k: v for k, v in row.items() if not k.startswith("_")}
 
 
-class _Journal:
-    """A JSONL file of `id` → value that grows as work is done; the last line of an id counts."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.data: dict[str, Any] = {}
-        if path.is_file():
-            for line in path.read_text("utf-8").splitlines():
-                try:
-                    id, value = json.loads(line)
-                except ValueError:
-                    continue  # cut off by an interruption
-                self.data[id] = value
-        # written anew: old values go, and a line that was cut off cannot spoil the next
-        _write(path, "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in self.data.items()))
-        self.file = path.open("a", encoding="utf-8")
-
-    def add(self, id: str, value: Any) -> None:
-        self.data[id] = value
-        self.file.write(json.dumps((id, value), ensure_ascii=False) + "\n")
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
-
-
-class _Samples:
-    """int16 samples by id on disk: a day of speech does not fit into memory."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.file = path.open("w+b")
-        self.places: dict[str, tuple[int, int]] = {}
-        self.end = 0
-
-    def add(self, id: str, pcm: np.ndarray) -> None:
-        self.file.seek(self.end)
-        self.file.write(pcm.tobytes())
-        self.places[id] = (self.end, pcm.nbytes)
-        self.end += pcm.nbytes
-
-    def get(self, id: str, gain: float) -> np.ndarray | None:
-        """float32 samples times `gain`, or None if they were not kept (measured by an earlier run)."""
-        if id not in self.places:
-            return None
-        place, size = self.places[id]
-        self.file.seek(place)
-        return np.frombuffer(self.file.read(size), np.int16).astype(np.float32) * (gain / 32767)
-
-    def close(self) -> None:
-        self.file.close()
-        self.path.unlink(missing_ok=True)
-
-
-def _map(work: Callable[[A], B], tasks: Iterable[A], jobs: int) -> Iterator[tuple[A, B]]:
-    """`(task, work(task))` in order; with several processes only a few tasks are in memory at a time."""
-    if jobs <= 1:
-        for task in tasks:
-            yield task, work(task)
-        return
-    import multiprocessing
-
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
-        waiting: list[tuple[A, Future[B]]] = []
-        for task in tasks:
-            waiting.append((task, pool.submit(work, task)))
-            if len(waiting) > 4 * jobs:
-                wait([waiting[0][1]], return_when=FIRST_COMPLETED)
-            while waiting and waiting[0][1].done():
-                first, future = waiting.pop(0)
-                yield first, future.result()
-        for first, future in waiting:
-            yield first, future.result()
-
-
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is imported, which is later
-
-
 def _spread(utterances: Iterator[Utterance], limit: int | None) -> Iterable[Utterance]:
     if limit is None:
         return utterances
@@ -469,9 +391,3 @@ def _bar(items: Iterable[A], progress: bool, title: str, total: int | None = Non
     from tqdm import tqdm
 
     return tqdm(items, desc=title, total=total, disable=not progress, unit=" clips", smoothing=0.05)
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

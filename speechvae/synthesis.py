@@ -62,9 +62,9 @@ class Voice:
     @classmethod
     def silent_test_voice(cls, seed: int = 0) -> Voice:
         """A tiny voice with random weights for tests of what is around a voice: quick, faint, not speech."""
-        from speechvae.voice_files import test_voice
+        from speechvae.voice_files import tiny_voice
 
-        return cls(*test_voice(seed))
+        return cls(*tiny_voice(seed))
 
     # -- what it is ----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FRAME = 0.01  # s, the step of the level measurement
+VERSION = 1  # to be raised whenever `measure` gives other figures: measurements are kept between runs
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,10 @@ def rate_outliers(
 ) -> dict[str, str]:
     """The ids of one speaker whose text hardly belongs to the sound, with the figures.
 
-    `units`: symbols (or characters) by id, `seconds`: duration of the sounding parts, so that pauses do not count. The logarithm of their ratio is held
-    against the speaker's median by a z-score from the median absolute deviation; texts of under 20 units get room
-    for their greater spread. With fewer than ten clips only the range that no speaker leaves is tested.
+    `units`: symbols (or characters) by id, `seconds`: duration of the sounding parts, so that pauses do not count.
+    The logarithm of their ratio is held against the speaker's median by a z-score from the median absolute
+    deviation; texts of under 20 units get room for their greater spread. With fewer than ten clips only the range
+    that no speaker leaves is tested.
     """
     limits = Limits() if limits is None else limits
     rates = {name: units[name] / max(seconds[name], FRAME) for name in units}

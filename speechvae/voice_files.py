@@ -124,40 +124,7 @@ def save_voice(folder: Path, settings: VoiceSettings, model: SpeechVAE, vocoder:
     return folder
 
 
-def export_voice(work: str | Path, folder: str | Path, vocoder_kind: str = "network") -> Path:
-    """Make a voice from the trained stages of a work folder (the EMA weights of their last checkpoints)."""
-    import json
-
-    from speechvae.config import Config
-
-    work = Path(work)
-    stores = {s: checkpoint.CheckpointStore(work / "checkpoints" / s) for s in ("vae", "vocoder")}
-    state = stores["vae"].state()
-    config = Config.parse(state["config"], "the vae checkpoint")
-    symbols = json.loads((work / "symbols.json").read_text(encoding="utf-8"))
-    speakers = json.loads((work / "speakers.json").read_text(encoding="utf-8"))
-    symbols = symbols["symbols"] if isinstance(symbols, dict) else symbols
-    speakers = speakers["speakers"] if isinstance(speakers, dict) else speakers
-    vocoder = None
-    if vocoder_kind == "network":
-        saved = Config.parse(stores["vocoder"].state()["config"], "the vocoder checkpoint")
-        config.audio.check(saved.audio, "the vocoder")
-        config.vocoder = saved.vocoder
-        vocoder = Vocoder(config.audio, config.vocoder)
-        checkpoint.fill(vocoder, stores["vocoder"].load("ema"), "the vocoder checkpoint")
-    model = SpeechVAE(config.audio, config.vae, len(symbols), len(speakers))
-    tensors = stores["vae"].load("ema")
-    checkpoint.fill(model, {k: v for k, v in tensors.items() if not k.startswith("rate.")}, "the vae checkpoint")
-    settings = VoiceSettings(
-        name=config.name, language=config.language, description=config.description, speakers=speakers,
-        default_speaker=speakers[0] if config.default_speaker is None else config.default_speaker,
-        symbols=symbols, vocoder_kind=vocoder_kind, audio=config.audio, vae=config.vae, vocoder=config.vocoder,
-        stats={k: round(v, 4) for k, v in state.get("figures", {}).items()},
-    )  # fmt: skip
-    return save_voice(Path(folder), settings, model, vocoder)
-
-
-def test_voice(seed: int) -> tuple[VoiceSettings, SpeechVAE, Vocoder]:
+def tiny_voice(seed: int) -> tuple[VoiceSettings, SpeechVAE, Vocoder]:
     """Tiny models with random weights over the English symbols."""
     vae = VAEConfig(
         hidden=16, text_layers=1, text_heads=2, speaker_dim=4, z_u_dim=4, z_p_dim=2, posterior_dim=16,

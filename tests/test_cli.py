@@ -197,7 +197,7 @@ def test_errors_are_one_clear_message(run: Run, args: list[str], message: str) -
     code, out, err = run(*args)
     assert code == 1, (out, err)
     assert err.startswith("speechvae: ") and message in err and "Traceback" not in err
-    assert not list(Path().rglob("*.part"))
+    assert not list(Path().glob("*.part"))
 
 
 def test_debug_shows_the_traceback(run: Run) -> None:

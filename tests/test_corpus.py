@@ -167,9 +167,10 @@ def wav_bytes() -> bytes:
 
 def test_dataset_objects() -> None:
     tone = np.linspace(-0.5, 0.5, 1000)
+    stereo = np.stack([tone, -tone])
     data = Rows([
         {"id": "x1", "text": "Array.", "speaker_id": 7, "audio": {"array": tone, "sampling_rate": 22050}},
-        {"id": "x2", "text": "Stereo.", "speaker_id": 7, "audio": {"array": np.stack([tone, -tone]), "sampling_rate": 8}},
+        {"id": "x2", "text": "Stereo.", "speaker_id": 7, "audio": {"array": stereo, "sampling_rate": 8}},
         {"id": "x3", "text": "Bytes.", "speaker_id": 8, "audio": {"bytes": wav_bytes(), "path": None}},
         {"id": "x4", "text": "Path.", "speaker_id": 8, "audio": {"bytes": None, "path": "/a/b.flac"}},
         {"id": "x5", "text": "Decoder.", "speaker_id": None, "audio": Decoder()},

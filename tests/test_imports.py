@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "speechvae"
-COMMANDS = {"speechvae.cli", "speechvae.__main__"}
+COMMANDS = {"speechvae.cli", "speechvae.cli_options", "speechvae.cli_training", "speechvae.__main__"}
 
 
 def name_of(path: Path) -> str:
@@ -27,8 +27,8 @@ def imports_of(path: Path) -> set[str]:
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.orelse:
-                visit(child)
+            for other in node.orelse:
+                visit(other)
             return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

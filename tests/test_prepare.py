@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from speechvae import prepare as module
 from speechvae.audio import write_wav
 from speechvae.config import AudioConfig
 from speechvae.corpus import Corpus
 from speechvae.errors import SpeechVAEError
+from speechvae.journal import Journal
 from speechvae.prepare import Report, prepare
 from speechvae.text import SymbolTable
 
@@ -67,7 +67,8 @@ def test_bad_entries_are_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
     write_wav(audio / "short.wav", speech()[:3000], RATE)
     write_wav(audio / "wrong.wav", speech(), RATE)
     write_wav(audio / "mute.wav", speech(), RATE)
-    lines = [f"{name}|ann|Some words here." for name in ("corrupt", "hollow", "silent", "clipped", "slow", "short", "gone")]
+    names = ("corrupt", "hollow", "silent", "clipped", "slow", "short", "gone")
+    lines = [f"{name}|ann|Some words here." for name in names]
     lines += ["u0|ann|The same id again.", "mute|ann|  ", "no fields", "wrong|ann|" + "Far too many words. " * 20]
     with (folder / "metadata.csv").open("a") as file:
         file.write("\n".join(lines))
@@ -115,8 +116,8 @@ def test_several_sentences_become_one_sequence(tmp_path: Path) -> None:
 
 
 def test_each_speaker_gets_one_level(tmp_path: Path) -> None:
-    corpora = [corpus(tmp_path / "a", 4, level=0.02, speaker="soft"), corpus(tmp_path / "b", 4, level=0.2, speaker="loud")]
-    report = run(corpora, tmp_path / "w")
+    soft = corpus(tmp_path / "a", 4, level=0.02, speaker="soft")
+    report = run([soft, corpus(tmp_path / "b", 4, level=0.2, speaker="loud")], tmp_path / "w")
     gains = {r["speaker"]: r["gain"] for r in rows(tmp_path / "w")}
     assert all(r["gain"] == gains[r["speaker"]] for r in rows(tmp_path / "w"))
     assert gains["soft"] / gains["loud"] == pytest.approx(10, rel=0.05)
@@ -226,7 +227,8 @@ def test_datasets_leave_their_samples_in_the_work_folder(tmp_path: Path) -> None
     class Data(list[dict[str, Any]]):
         column_names = ["audio", "text"]
 
-    data = Data({"audio": {"array": speech(1.0, 16000, seed=i), "sampling_rate": 16000}, "text": SENTENCES[i]} for i in range(2))
+    audio = [{"array": speech(1.0, 16000, seed=i), "sampling_rate": 16000} for i in range(2)]
+    data = Data({"audio": a, "text": text} for a, text in zip(audio, SENTENCES, strict=False))
     run(data, tmp_path / "w")
     for row in rows(tmp_path / "w"):
         assert Path(row["audio"]) == tmp_path / "w" / "audio" / f"{row['id']}.wav"
@@ -248,11 +250,11 @@ def test_several_processes_give_the_same(tmp_path: Path) -> None:
 def test_broken_journal_lines_are_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     path.write_text('["a", 1]\n["b", 2]\n["a", 3]\n["c", {"x": ')
-    journal = module._Journal(path)
+    journal = Journal(path)
     assert journal.data == {"a": 3, "b": 2}
     journal.add("d", 4)
     journal.close()
-    assert module._Journal(path).data == {"a": 3, "b": 2, "d": 4}
+    assert Journal(path).data == {"a": 3, "b": 2, "d": 4}
 
 
 def test_no_corpus(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def recipe(repo: Path) -> ModuleType:
 def archive(extra: str | None = None) -> bytes:
     wav = io.BytesIO()
     soundfile.write(wav, np.random.default_rng(0).normal(0, 0.1, 22050), 22050, format="WAV")
-    files = {"LJSpeech-1.1/metadata.csv": b"LJ001-0001|Dr. No|Doctor No\n", "LJSpeech-1.1/wavs/LJ001-0001.wav": wav.getvalue()}
+    files = {"LJSpeech-1.1/metadata.csv": b"LJ001-0001|Dr. No|Doctor No\n"}
+    files["LJSpeech-1.1/wavs/LJ001-0001.wav"] = wav.getvalue()
     if extra is not None:
         files[extra] = b"evil"
     out = io.BytesIO()
@@ -77,7 +78,7 @@ class Site:
         self.asked: list[str | None] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
         self.url = f"http://127.0.0.1:{self.server.server_port}/LJSpeech-1.1.tar.bz2"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def sha256(self) -> str:

@@ -13,6 +13,7 @@ from speechvae.text.segment import iter_segments, segment
 ALPHABET = "aB1 .,;:!?…—–-'\"”)]([\n\t\u00a0é日😀"
 
 
+@settings(deadline=None)
 @given(st.text(ALPHABET, max_size=400), st.integers(5, 60))
 @example("x" * 1000, 10)
 @example(". " * 50, 5)
@@ -24,12 +25,13 @@ def test_lossless_and_bounded(text: str, limit: int) -> None:
     assert all(0 < len(piece) <= limit for piece in pieces)
 
 
+@settings(deadline=None)
 @given(st.text(), st.booleans())
 def test_lossless_on_any_unicode(text: str, german: bool) -> None:
     assert "".join(segment(text, language="de-de" if german else "en-us")) == text
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.text(ALPHABET, max_size=200), st.data())
 def test_cuts_and_protected_spans_are_kept(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=4)))

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechvae.errors import SpeechVAEError
@@ -32,6 +32,7 @@ def test_order_and_round_trip(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["symbols.json"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(categories=["Ll", "Lm"]), min_size=1, max_size=3), min_size=1))
 def test_decode_undoes_encode(symbols: list[str]) -> None:
     table = SymbolTable.from_corpus([symbols])
@@ -76,7 +77,7 @@ def test_plain_string_is_no_sequence_of_symbols() -> None:
         SymbolTable.from_corpus(["hello"])
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"symbols": 3}', '{"symbols": [1]}', '{"symbols": ["a"]}', "\xff"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"symbols": 3}', '{"symbols": [1]}', '{"symbols": ["a"]}', "ÿ"])
 def test_faulty_files_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "symbols.json"
     path.write_text(content, encoding="latin-1")

@@ -32,7 +32,7 @@ class Recogniser:
     """
 
     def __init__(self, padding: float = 0.2) -> None:
-        """`padding`: seconds before and after each clip; with these and noise at -60 dBFS, fewer words are invented."""
+        """`padding`: seconds put before and after each clip, so that trimmed clips are heard like others."""
         pocketsphinx = require("pocketsphinx", "The word error rate")
         self.padding = padding
         self._decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")
@@ -42,8 +42,8 @@ class Recogniser:
         heard = _heard(wav, rate)
         rng = np.random.default_rng(0)
         pad = round(self.padding * RATE)
-        # The model knows no digital silence; the same noise each time keeps results repeatable.
-        heard = np.pad(heard, pad) + rng.normal(0, 1e-3, len(heard) + 2 * pad)
+        # The model knows no digital silence; the noise at -80 dBFS is the same each time.
+        heard = np.pad(heard, pad) + rng.normal(0, 1e-4, len(heard) + 2 * pad)
         pcm = (np.clip(heard, -1, 1) * 32767).astype("<i2").tobytes()
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, full_utt=True)

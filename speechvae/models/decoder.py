@@ -75,18 +75,21 @@ def frame_features(prosody: Prosody, w: Tensor, path: Tensor) -> Tensor:
     start, end = expand(starts[:, None], path), expand(ends[:, None], path)
     from_start, to_end = (time - start).clamp_min(0) / 8.0, (end - time).clamp_min(0) / 8.0
     centres = (starts + ends) / 2
-    lines = interpolate(torch.cat([prosody.f0, prosody.energy], 1), centres, time)
+    lines = interpolate(torch.cat([prosody.f0, prosody.energy], 1), centres, time, (w > 0).sum(1))
     steps = expand(torch.cat([prosody.vuv, prosody.logw], 1), path)
     return torch.cat([lines, steps, from_start.clamp_max(4.0), to_end.clamp_max(4.0)], 1)
 
 
-def interpolate(values: Tensor, centres: Tensor, time: Tensor) -> Tensor:
-    """Straight lines through values [B, C, N] at increasing centres [B, N], read at time [T] → [B, C, T]."""
+def interpolate(values: Tensor, centres: Tensor, time: Tensor, count: Tensor) -> Tensor:
+    """Straight lines through values [B, C, N] at increasing centres [B, N], read at time [T] → [B, C, T].
+
+    Only the first `count` [B] values of each row are points; the lines stay level beyond the first and the last.
+    """
     b, c, n = values.shape
-    if n == 1:
-        return values.expand(-1, -1, len(time))
-    right = torch.searchsorted(centres.contiguous(), time.expand(b, -1).contiguous()).clamp(1, n - 1)
-    left = right - 1
+    last = (count - 1)[:, None]
+    right = torch.searchsorted(centres.contiguous(), time.expand(b, -1).contiguous()).clamp(max=n - 1)
+    right = torch.minimum(right, last)
+    left = (right - 1).clamp_min(0)
     a, z = centres.gather(1, left), centres.gather(1, right)
     share = ((time - a) / (z - a).clamp_min(1e-3)).clamp(0, 1)[:, None]
 

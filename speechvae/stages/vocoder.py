@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from speechvae.stages.base import Stage, mean_figures
 
 class VocoderStage(Stage):
     name = "vocoder"
-    default_weights = {"mel": 4.0, "stft": 1.0, "adversarial": 0.5, "features": 1.0, "critic": 1.0}
+    default_weights = {"mel": 4.0, "stft": 1.0, "adversarial": 1.0, "features": 1.0, "critic": 1.0}
     model: Vocoder
 
     @property
@@ -43,7 +44,11 @@ class VocoderStage(Stage):
         out = {}
         for split in ("train", "dev"):
             rows = read_manifest(self.work, split)
-            out[split] = SegmentBatches(self.work, rows, self.config.audio, self.train, folder, augment=split == "train")
+            if folder is not None:
+                rows = [r for r in rows if (folder / f"{quote(r['id'], safe='')}.safetensors").is_file()]
+                if not rows:
+                    raise SpeechVAEError(f"no reconstructions in {folder}: run `speechvae reconstruct {self.work}`")
+            out[split] = SegmentBatches(self.work, rows, self.config.audio, self.train, folder, split == "train")
         return out
 
     def batches(self, split: str) -> SegmentBatches:

@@ -89,6 +89,9 @@ def _token(token: str, before: str, after: str, in_lexicon: InLexicon) -> str:
         return head + "number" + tail
     if lower in _HALF_DAY and _CLOCK.match(before):
         return head + _HALF_DAY[lower] + tail
+    unit = lower.removesuffix(".")
+    if len(unit) > 1 and unit in _UNITS and re.fullmatch(_NUMBER, before):
+        return _UNITS[unit] + core[len(unit) :] + tail
     if core == "A" and (tail or not after):
         return head + "A." + tail  # the letter, not the article
     if core in _ROMAN:

@@ -64,6 +64,8 @@ def _token(token: str, before: str, after: str, in_lexicon: InLexicon) -> str:
         return ""
     if any(c.isdecimal() for c in core):
         return _number(core, tail, before, after)
+    if len(bare) > 1 and bare.lower() in _UNITS and re.fullmatch(_NUMBER, before):
+        return _UNITS[bare.lower()] + core[len(bare) :] + tail
     letters = core.rstrip(".")
     if letters.isalpha() and letters.isupper():
         stop = core[len(letters) :] + tail

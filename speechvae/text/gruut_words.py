@@ -75,9 +75,18 @@ class GruutWords:
     def canonical(self, pieces: Sequence[Piece]) -> list[str]:
         """For each piece the text that gruut would be given."""
         with self._lock:
-            plain = [p.spoken if not p.phonemes and not p.kind else "x" for p in pieces]
-            self._prefetch(plain)
-            return self._speakable(plain, self.lexicon.__contains__)
+            tokens: list[str] = []
+            owners: list[int] = []
+            for index, piece in enumerate(pieces):
+                # The words of a substitute text have neighbours as well; others only hold a place.
+                parts = ["x"] if piece.phonemes or piece.kind else clean(piece.spoken).split()
+                tokens.extend(parts)
+                owners.extend([index] * len(parts))
+            self._prefetch(tokens)
+            groups: list[list[str]] = [[] for _ in pieces]
+            for owner, text in zip(owners, self._speakable(tokens, self.lexicon.__contains__), strict=True):
+                groups[owner].append(text)
+            return [" ".join(group) for group in groups]
 
     def _tokens(self, pieces: Sequence[Piece]) -> list[list[Expansion]]:
         """For each piece what its tokens expand to."""
@@ -157,16 +166,18 @@ class GruutWords:
         if self.language.startswith("en") and not word.isascii():
             plain = "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))
             entry = self.lexicon.find(plain)
-            found = next(iter(entry.values())) if entry is not None else ()
-            word = plain
-        if not found and _is_latin(word):
-            found = self._guesser(word)
-        elif not found and any(c.isalnum() for c in word):
+            found = next(iter(entry.values())) if entry is not None else self._guess_letters(plain)
+        if not found:
+            found = self._guess_letters(word)
+        if not found and any(c.isalnum() for c in word):
             logging.getLogger(__name__).warning("%r cannot be pronounced in %s; it is left out", word, self.language)
         if len(self._guesses) >= _MAX_CACHED:
             self._guesses.clear()
         self._guesses[word] = found
         return found
+
+    def _guess_letters(self, word: str) -> tuple[str, ...]:
+        return self._guesser(word) if _is_latin(word) else ()
 
     # What needs gruut itself.
 

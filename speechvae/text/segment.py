@@ -30,11 +30,11 @@ _STARTERS = frozenset(word_list(
 ))
 # The look-behind and the possessive quantifiers keep the search linear on runs of marks.
 _CANDIDATE = re.compile(
-    r"""(?<![.?!…])(?P<mark>[.?!…]++)(?P<close>["'”’»)\]]*+)(?P<space>\s++)|(?P<par>\n[^\S\n]*+\n\s*+)"""
+    r"""(?<![.?!…])(?P<mark>[.?!…]++)(?P<close>["'”’“»«›‹)\]]*+)(?P<space>\s++)|(?P<par>\n[^\S\n]*+\n\s*+)"""
 )
-_OPENING = "\"'“‘„«»([*_"
-_CLOSING = "\"'”’»)]"
-_CLAUSE = re.compile(r"[;:,…—–][\"'”’»)\]]*+\s++|\s(?:--?|—|–)\s|—")
+_OPENING = "\"'“‘„«»‹›([*_"
+_CLOSING = "\"'”’“»«)]"
+_CLAUSE = re.compile(r"[;:,…—–][\"'”’“»«)\]]*+\s++|\s(?:--?|—|–)\s|—")
 
 
 @dataclass(frozen=True)

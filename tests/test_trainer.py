@@ -1,0 +1,187 @@
+"""Training on a generated corpus: exact resume, slices, clear failures, and a voice at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from speechvae import Voice
+from speechvae.checkpoint import load_weights
+from speechvae.config import AudioConfig, Config
+from speechvae.dataset import BatchOrder, SegmentBatches, feature_path, read_durations, read_features, read_manifest
+from speechvae.errors import SpeechVAEError
+from speechvae.export import export_voice
+from speechvae.prepare import prepare
+from speechvae.reconstruct import reconstruct
+from speechvae.trainer import train
+
+TINY = {
+    "name": "tiny",
+    "aligner": {"dim": 32, "layers": 2, "frames_from": 2, "viterbi_from": 4, "train": {"steps": 6, "batch_size": 4}},
+    "vae": {
+        "hidden": 16, "text_layers": 1, "text_heads": 2, "speaker_dim": 4, "z_u_dim": 4, "z_p_dim": 2,
+        "posterior_dim": 16, "posterior_layers": 1, "prior_layers": 1, "head_layers": 1, "decoder_dim": 16,
+        "decoder_layers": 1, "train": {"steps": 6, "batch_size": 4},
+    },
+    "vocoder": {
+        "dim": 16, "layers": 1, "adversarial_from": 3, "critic_channels": 2,
+        "train": {"steps": 6, "batch_size": 2, "segment_frames": 16},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared work folder of generated clips."""
+    spec = importlib.util.spec_from_file_location("toy_for_trainer", repo / "recipes" / "toy" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("corpus")
+    module.generate(folder, count=40)
+    work = tmp_path_factory.mktemp("prepared")
+    prepare([folder], work, progress=False)
+    return work
+
+
+@pytest.fixture
+def work(corpus: Path, tmp_path: Path) -> Path:
+    """The prepared folder, with room of its own for what training writes."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for item in corpus.iterdir():
+        (folder / item.name).symlink_to(item)
+    return folder
+
+
+def true_durations(work: Path) -> None:
+    """Even durations in place of an aligner's, enough to run the stage that needs them."""
+    from speechvae.dataset import write_durations
+
+    out = {}
+    for row in read_manifest(work):
+        frames, n = read_features(work, row["id"], AudioConfig())["mel"].shape[1], len(row["symbols"])
+        ends = torch.linspace(0, frames, n + 1).round().long()
+        out[row["id"]] = ends.diff()
+    write_durations(work, out)
+
+
+def last(work: Path, stage: str, name: str = "model") -> dict[str, torch.Tensor]:
+    return load_weights(work / "checkpoints" / stage / "last" / f"{name}.safetensors", "checkpoint")
+
+
+@pytest.mark.parametrize("stage", ["aligner", "vae", "vocoder"])
+def test_resumed_equals_uninterrupted(corpus: Path, tmp_path: Path, stage: str) -> None:
+    config = Config.parse(TINY, "here")
+    folders = []
+    for name, slices in (("whole", [6]), ("sliced", [2, 4, 6])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for item in corpus.iterdir():
+            (folder / item.name).symlink_to(item)
+        if stage == "vae":
+            true_durations(folder)
+        try:
+            for end in slices:
+                train(config, stage, folder, steps=end, device="cpu", progress=False)
+        except SpeechVAEError as e:  # six steps do not make an aligner; its weights are what is compared
+            assert stage == "aligner" and "sane for no utterance" in str(e)
+        folders.append(folder)
+    for name in ("model", "ema", "optimizer"):
+        a, b = (last(folder, stage, name) for folder in folders)
+        assert a.keys() == b.keys()
+        different = [k for k in a if not torch.equal(a[k], b[k])]
+        assert different == [], name
+
+
+def test_minutes_end_a_slice(work: Path) -> None:
+    train(Config.parse(TINY, "here"), "vocoder", work, minutes=0.0, device="cpu", progress=False)
+    state = json.loads((work / "checkpoints" / "vocoder" / "last" / "state.json").read_text())
+    assert state["step"] == 1 and state["seconds"] > 0
+
+
+def test_a_non_finite_loss_stops_and_names_the_clips(work: Path) -> None:
+    config = Config.parse(TINY, "here")
+    config.vocoder.train.loss_weights = {"mel": float("inf")}
+    # inf * loss is a non-finite gradient: the next step's loss is not a number.
+    with pytest.raises(SpeechVAEError, match=r"step \d+: .* not finite for utterances \w+"):
+        train(config, "vocoder", work, device="cpu", progress=False)
+    assert not (work / "checkpoints" / "vocoder" / "last").exists()
+
+
+def test_from_durations_to_a_voice(work: Path, tmp_path: Path) -> None:
+    config = Config.parse(TINY, "here")
+    true_durations(work)
+    with pytest.raises(SpeechVAEError, match="no checkpoint of stage vae"):
+        export_voice(work, tmp_path / "voice")
+    figures = train(config, "vae", work, device="cpu", progress=False)
+    assert {"mel", "prior_mel", "kl_u", "kl_p", "active_u", "neg_elbo"} <= figures.keys()
+    train(config, "vocoder", work, steps=2, device="cpu", progress=False)
+    folder = reconstruct(work, progress=False)
+    row = read_manifest(work, "train")[0]
+    mel = load_weights(folder / f"{row['id']}.safetensors", "mel")["mel"]
+    assert mel.shape == read_features(work, row["id"], config.audio)["mel"].shape
+    config.vocoder.mel_source = "vae"
+    train(config, "vocoder", work, steps=4, device="cpu", progress=False)
+    voice = Voice.load(export_voice(work, tmp_path / "voice"))
+    assert voice.name == "tiny" and voice.stats["kl_u"] >= 0
+    symbols = " ".join(s for s in voice.settings.symbols if s not in "_^$ ,.?!;:…—")
+    audio = voice.say(f"[[{symbols}]]", seed=1)
+    assert np.isfinite(audio.wav).all() and audio.duration > 0.1
+
+
+def test_a_checkpoint_of_other_features_is_refused(work: Path) -> None:
+    train(Config.parse(TINY, "here"), "vocoder", work, steps=1, device="cpu", progress=False)
+    with pytest.raises(SpeechVAEError, match="hop: 256 instead of 128"):
+        train(Config.parse({**TINY, "audio": {"hop": 128}}, "here"), "vocoder", work, device="cpu", progress=False)
+
+
+def test_clear_errors_before_training(work: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpeechVAEError, match="no stage 'singer': choose one of aligner, vae, vocoder"):
+        train(Config(), "singer", work)
+    with pytest.raises(SpeechVAEError, match="train the aligner first"):
+        read_durations(work)
+    with pytest.raises(SpeechVAEError, match="speechvae prepare"):
+        train(Config.parse(TINY, "here"), "aligner", tmp_path / "nowhere", device="cpu", progress=False)
+    with pytest.raises(SpeechVAEError, match="train.batchsize: Extra inputs"):
+        Config.parse({"vae": {"train": {"batchsize": 3}}}, "here")
+
+
+def test_order_depends_on_seed_and_step_alone() -> None:
+    lengths = list(range(10, 60))
+    one, two = BatchOrder(lengths, 4, seed=3), BatchOrder(lengths, 4, seed=3)
+    expected = [one(s).tolist() for s in range(30)]
+    assert [two(s).tolist() for s in reversed(range(30))] == expected[::-1]
+    assert expected != [BatchOrder(lengths, 4, seed=4)(s).tolist() for s in range(30)]
+    epoch = [i for s in range(one.per_epoch) for i in expected[s]]
+    assert len(set(epoch)) == len(epoch)
+
+
+def test_segments_agree_with_their_audio(work: Path) -> None:
+    from speechvae.audio import LogMel
+
+    config = Config.parse(TINY, "here")
+    rows = read_manifest(work, "train")
+    batch = SegmentBatches(work, rows, config.audio, config.vocoder.train)[0]
+    assert batch.y is not None and batch.wav is not None
+    assert batch.y.shape == (2, 100, 17) and batch.wav.shape == (2, 16 * 256)
+    # Levels were changed for mel and wav alike: away from the cut's edges both tell the same.
+    mel = LogMel(config.audio)(batch.wav)[..., 4:12]
+    loud = mel > -6
+    assert (mel - batch.y[..., 4:12])[loud].abs().mean() < 0.05
+
+
+def test_stale_features_are_refused(work: Path) -> None:
+    row = read_manifest(work, "train")[0]
+    assert feature_path(work, row["id"]).is_file()
+    with pytest.raises(SpeechVAEError, match="other audio settings"):
+        read_features(work, row["id"], AudioConfig(hop=128))
+    with pytest.raises(SpeechVAEError, match="speechvae prepare"):
+        read_features(work, "unknown", AudioConfig())
