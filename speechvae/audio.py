@@ -96,7 +96,8 @@ def griffin_lim(mel: Tensor, cfg: AudioConfig, iterations: int = 32) -> Tensor:
 
     The start phase is fixed, so the same mel gives the same samples.
     """
-    amplitude = mel_to_amplitude(nn.functional.pad(mel, (0, 1), mode="replicate"), torch.linalg.pinv(mel_filters(cfg).T).to(mel))
+    inverse = torch.linalg.pinv(mel_filters(cfg).T).to(mel)
+    amplitude = mel_to_amplitude(nn.functional.pad(mel, (0, 1), mode="replicate"), inverse)
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
     try:

@@ -57,7 +57,8 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shaped = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
     if missing or unknown or shaped:
-        parts = [f"{n}: {', '.join(v[:3])}" for n, v in (("missing", missing), ("unknown", unknown), ("other shape", shaped)) if v]
+        found = {"missing": missing, "unknown": unknown, "other shape": shaped}
+        parts = [f"{kind}: {', '.join(names[:3])}" for kind, names in found.items() if names]
         raise SpeechVAEError(f"{what} does not fit the model ({'; '.join(parts)}): its config is of another version")
     bad = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
     if bad:
@@ -106,11 +107,13 @@ class CheckpointStore:
         os.replace(part, self.last)
 
     def load(self, name: str) -> dict[str, Tensor]:
-        return load_weights(self.last / f"{name}.safetensors", f"checkpoint (the one before is in {self.folder / 'previous'})")
+        what = f"checkpoint (the one before is in {self.folder / 'previous'})"
+        return load_weights(self.last / f"{name}.safetensors", what)
 
     def state(self) -> dict[str, Any]:
         path = self.last / "state.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as e:
-            raise SpeechVAEError(f"{path} cannot be read ({e}); copy {self.folder / 'previous'} over it, or start anew") from e
+            before = self.folder / "previous"
+            raise SpeechVAEError(f"{path} cannot be read ({e}); copy {before} over it, or start anew") from e

@@ -1,4 +1,4 @@
-"""The commands that make and measure voices: prepare, train, export, evaluate."""
+"""The commands that make and measure voices: prepare, train, reconstruct, export, evaluate."""
 
 from __future__ import annotations
 
@@ -94,6 +94,24 @@ def train(
     figures = run(config, stage.value, work, minutes=minutes, device=device)
     for name, value in figures.items():
         typer.echo(f"{name:28} {value:.4g}")
+
+
+@app.command(
+    epilog=examples(
+        "speechvae reconstruct work/english",
+        "speechvae train recipes/english/vocoder_on_vae.yaml --stage vocoder --work work/english",
+    )
+)
+def reconstruct(
+    work: Annotated[Path, typer.Argument(help="A folder in which the vae stage was trained.")],
+) -> None:
+    """Write the VAE's reconstructions of its corpus, for a vocoder to be fine-tuned on.
+
+    A vocoder whose config says `mel_source: vae` then learns from them and from the recordings, half and half.
+    """
+    from speechvae.reconstruct import reconstruct as run
+
+    typer.echo(str(run(work)))
 
 
 @app.command(

@@ -66,7 +66,6 @@ def evaluate(
     Raises:
         SpeechVAEError: a package is missing, the corpus or its split is empty, `out` holds a report.
     """
-    chosen = choose(metrics, without)
     no_report_in(out, overwrite)
     if takes == 1 or takes < 0:
         raise SpeechVAEError(f"takes must be 0 (none) or at least 2, not {takes}: one reading has no spread")
@@ -75,9 +74,11 @@ def evaluate(
         from speechvae.synthesis import Voice
 
         voice = Voice.load(source)
+    chosen = choose(metrics, without)
     everything = list(corpus) if isinstance(corpus, list | tuple) else list(read_corpus(corpus))
     run = _Run(voice, everything, pick(everything, split, n), Meter(chosen, voice.language), progress, options)
     run.report.about |= {"voice": voice.name, "corpus": _label(corpus), "split": split, "options": options}
+    run.report.about |= run.meter.about()
     run.measure_systems(copy_synthesis)
     if takes:
         run.measure_diversity(takes, pick(everything, split, None), n)
@@ -248,7 +249,7 @@ def measure_folder(
         copies: the files are time-aligned with the references (resynthesised recordings).
     """
     meter = Meter(choose(metrics, without), language)
-    report = Report(about={"voice": name, "split": f"{len(wavs)} files"})
+    report = Report(about={"voice": name, "split": f"{len(wavs)} files", **meter.about()})
     known = {} if reference is None else dict(reference)
     if not wavs:
         raise SpeechVAEError("no wav files to measure")

@@ -16,7 +16,7 @@ def mel_figure(
     mel: np.ndarray, audio: AudioConfig, symbols: list[str] | None = None, w: list[int] | None = None,
     f0: np.ndarray | None = None, title: str = "",
 ) -> Figure:  # fmt: skip
-    """Log-mel [M, T] with phoneme borders and labels (durations w in frames) and the f0 contour [T] (Hz, 0 = unvoiced)."""
+    """Log-mel [M, T] with its symbols (durations w in frames) and the f0 contour [T] (Hz, 0 = unvoiced)."""
     from matplotlib.figure import Figure
 
     frames = mel.shape[1]

@@ -12,6 +12,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,7 +97,7 @@ def prepare(
         phonemise: without it the manifest has no symbols: enough for a vocoder.
         lexicon: pronunciations that go before the frontend's own.
         symbols: a `SymbolTable` of an existing model; texts with other symbols are refused.
-        limit: at most so many utterances of each corpus, spread evenly over it.
+        limit: at most so many utterances of each corpus, spread evenly over it (the first ones of a dataset).
         jobs: processes that decode and analyse.
         features: without it only the manifest is written.
 
@@ -141,7 +142,8 @@ def _unique(
             refuse(id, "cannot be read", detail)
 
         here: set[str] = set()
-        for utterance in _bar(_spread(read_corpus(source, on_problem=unreadable), limit), progress, f"read {name}"):
+        found = _spread(read_corpus(source, on_problem=unreadable), limit, not isinstance(source.source, str | Path))
+        for utterance in _bar(found, progress, f"read {name}"):
             report.read[name] += 1
             if utterance.id in here:
                 refuse(utterance.id, "duplicate id")
@@ -380,9 +382,9 @@ def _public(row: Row) -> Row:
     return {k: v for k, v in row.items() if not k.startswith("_")}
 
 
-def _spread(utterances: Iterator[Utterance], limit: int | None) -> Iterable[Utterance]:
-    if limit is None:
-        return utterances
+def _spread(utterances: Iterator[Utterance], limit: int | None, lazy: bool) -> Iterable[Utterance]:
+    if limit is None or lazy:  # rows of a dataset come with their samples: not all are read to use some
+        return islice(utterances, limit)
     found = list(utterances)
     return [found[i] for i in np.linspace(0, len(found) - 1, min(limit, len(found))).round().astype(int)]
 

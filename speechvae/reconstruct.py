@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from speechvae import checkpoint
 from speechvae.config import Config
-from speechvae.dataset import read_manifest
 from speechvae.stages.vae import VAEStage
 
 

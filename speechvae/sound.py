@@ -122,7 +122,8 @@ class Audio:
         buffer = io.BytesIO()
         sf.write(buffer, np.clip(self.wav, -1, 1), self.sample_rate, format="WAV", subtype="PCM_16")
         data = base64.b64encode(buffer.getvalue()).decode()
-        label = f"{html.escape(self.text[:200])} <small>(synthetic speech, {self.duration:.1f} s, seed {self.seed})</small>"
+        facts = f"synthetic speech, {self.duration:.1f} s, seed {self.seed}"
+        label = f"{html.escape(self.text[:200])} <small>({facts})</small>"
         return f'<div><p>{label}</p><audio controls src="data:audio/wav;base64,{data}"></audio></div>'
 
     def __repr__(self) -> str:

@@ -137,7 +137,7 @@ class Voice:
         """Replay a take. Its latents must belong to this voice and to its text."""
         started = time.perf_counter()
         if take.voice != self.name:
-            raise SpeechVAEError(f"this take was made with the voice {take.voice!r}, not {self.name!r}: load that voice")
+            raise SpeechVAEError(f"this take was made with the voice {take.voice!r}, not {self.name!r}: load that one")
         self._check_speaker(take.speaker)
         return Audio.join(list(self._chunks(take, take.readings)), take, time.perf_counter() - started)
 

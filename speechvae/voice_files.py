@@ -1,4 +1,4 @@
-"""Voices on disk: a folder with `voice.yaml`, `acoustic.safetensors`, and `vocoder.safetensors` or none (Griffin-Lim)."""
+"""Voices on disk: a folder with `voice.yaml`, `acoustic.safetensors` and, unless Griffin-Lim, `vocoder.safetensors`."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def tiny_voice(seed: int) -> tuple[VoiceSettings, SpeechVAE, Vocoder]:
         hidden=16, text_layers=1, text_heads=2, speaker_dim=4, z_u_dim=4, z_p_dim=2, posterior_dim=16,
         posterior_layers=1, prior_layers=1, head_layers=1, decoder_dim=16, decoder_layers=1,
     )  # fmt: skip
-    vowels = "aɪ aʊ eɪ i oʊ u æ ɑ ɔ ɔɪ ə ɚ ɛ ɪ ʊ ʌ".split()
-    consonants = "b d d͡ʒ f h j k l m n p s t t͡ʃ v w z ð ŋ ɡ ɹ ʃ ʒ θ".split()
+    vowels = ["aɪ", "aʊ", "eɪ", "oʊ", "ɔɪ", *"iuæɑɔəɚɛɪʊʌ"]
+    consonants = ["d͡ʒ", "t͡ʃ", *"bdfhjklmnpstvwzðŋɡɹʃʒθ"]
     stressed = [mark + v for mark in ("", "ˈ", "ˌ") for v in vowels]
     symbols = ["_", "^", "$", " ", *",.?!;:…—", *sorted(consonants + stressed)]
     settings = VoiceSettings(

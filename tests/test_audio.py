@@ -10,7 +10,15 @@ import torch
 import torchaudio
 
 from speechvae.audio import (
-    LogMel, frame_energy, griffin_lim, load, mel_filters, mel_to_amplitude, resample, track_f0, write_wav,
+    LogMel,
+    frame_energy,
+    griffin_lim,
+    load,
+    mel_filters,
+    mel_to_amplitude,
+    resample,
+    track_f0,
+    write_wav,
 )  # fmt: skip
 from speechvae.config import AudioConfig
 from speechvae.errors import SpeechVAEError

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -252,3 +254,28 @@ def test_export_keeps_a_voice(run: Run) -> None:
     code, _, err = run("export", "work", "-o", "v")
     assert code == 1 and "--force" in err
     assert Path("v/voice.yaml").read_text(encoding="utf-8") == "name: mine\n"
+
+
+# -- what the documents say ------------------------------------------------------------------------------------------
+
+
+def documented_commands() -> list[tuple[str, list[str]]]:
+    root = Path(__file__).resolve().parents[1]
+    found = []
+    for path in [root / "README.md", *sorted(root.glob("recipes/*/README.md"))]:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("speechvae ") or "| speechvae " in line:
+                command = line[line.index("speechvae ") :]
+                found.append((f"{path.parent.name}: {line}", shlex.split(command, comments=True)[1:]))
+    return found
+
+
+def test_documented_commands_exist(run: Run) -> None:
+    commands = documented_commands()
+    assert len(commands) > 15
+    for where, (name, *args) in commands:
+        code, out, _ = run(name, "--help")
+        assert code == 0, where
+        known = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", out.split("Examples:")[0]))
+        for option in (a for a in args if a.startswith("-") and a != "-"):
+            assert option in known, where

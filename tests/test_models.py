@@ -7,7 +7,11 @@ import torch
 
 from speechvae.config import AlignerConfig, AudioConfig, VAEConfig, VocoderConfig
 from speechvae.losses import (
-    MultiResolutionSTFT, adversarial_loss, critic_loss, feature_matching_loss, masked_mean,
+    MultiResolutionSTFT,
+    adversarial_loss,
+    critic_loss,
+    feature_matching_loss,
+    masked_mean,
 )  # fmt: skip
 from speechvae.models.aligner import Aligner
 from speechvae.models.critics import Critics

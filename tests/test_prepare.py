@@ -230,6 +230,8 @@ def test_datasets_leave_their_samples_in_the_work_folder(tmp_path: Path) -> None
     audio = [{"array": speech(1.0, 16000, seed=i), "sampling_rate": 16000} for i in range(2)]
     data = Data({"audio": a, "text": text} for a, text in zip(audio, SENTENCES, strict=False))
     run(data, tmp_path / "w")
+    run(data, tmp_path / "one", limit=1)
+    assert len(rows(tmp_path / "one")) == 1
     for row in rows(tmp_path / "w"):
         assert Path(row["audio"]) == tmp_path / "w" / "audio" / f"{row['id']}.wav"
         assert Path(row["audio"]).is_file() and row["speaker"] == "speaker"
@@ -240,6 +242,7 @@ def test_limit_spreads_over_the_corpus(tmp_path: Path) -> None:
     assert [r["id"] for r in rows(tmp_path / "w")] == ["u0", "u4", "u8"]
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same(tmp_path: Path) -> None:
     folder = corpus(tmp_path / "c")
     run(folder, tmp_path / "one")

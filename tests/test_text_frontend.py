@@ -337,13 +337,20 @@ def test_threads_share_a_frontend() -> None:
 # Cost. Processor time, because other programs may be running.
 
 
-def test_cost_of_first_sentence_and_imports() -> None:
-    code = """
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I read that the quick brown fox would jump over the blorfing dog, but not the well-known cat.",
+        "They had 3,042 cats in 1987, 21 dogs and 3.5 million fish the 2nd time, which is 100% more.",
+    ],
+)
+def test_cost_of_first_sentence_and_imports(text: str) -> None:
+    code = f"""
 import sys, time
 from speechvae.text import get_frontend
 start = time.process_time()
 frontend = get_frontend("en-us")
-sentences = frontend("I read that the quick brown fox would jump over the blorfing dog, but not the well-known cat.")
+sentences = frontend({text!r})
 print(time.process_time() - start, len(sentences))
 print(sorted(m for m in ("torch", "gruut", "transformers", "numpy", "phonemizer") if m in sys.modules))
 """

@@ -109,6 +109,26 @@ def test_tricky_german(hear: Callable[[str, str], Heard], text: str) -> None:
     _compare(hear, text, "de-de")
 
 
+@pytest.mark.parametrize("language", ["en-us", "de-de"])
+def test_numbers(hear: Callable[[str, str], Heard], language: str) -> None:
+    draw = random.Random(1)
+    numbers = [0, 1, 7, 10, 11, 20, 21, 99, 100, 101, 110, 999, 1000, 1001, 1100, 1900, 1905, 1999, 2000, 2001, 2999]
+    numbers += [3000, 10_000, 99_999, 1_000_000, 1_234_567, 10**12, *(draw.randrange(10**6) for _ in range(20))]
+    written = [str(n) for n in numbers]
+    if language == "en-us":
+        written += [f"{n:,}" for n in numbers] + [f"{n % 1000}.{n % 97}" for n in numbers]
+        endings = {1: "st", 2: "nd", 3: "rd"}
+        written += [f"{n}{'th' if n % 100 in (11, 12, 13) else endings.get(n % 10, 'th')}" for n in numbers]
+        written += ["1999.", "(21),", "3rd!", "2.0", "1.50", "'42'"]
+    else:
+        # gruut takes longer German numbers for dates ("1000000").
+        written = [str(n) for n in numbers if n < 10_000]
+        written += [f"{n:,}".replace(",", ".") for n in numbers] + ["1999,", "(21)"]
+    for at in range(0, len(written), 10):
+        # A full stop after a German number makes an ordinal of it.
+        _compare(hear, " x ".join(written[at : at + 10]) + " x", language)
+
+
 def test_history_does_not_matter() -> None:
     """What was said before changes nothing: a fresh one and a used one agree."""
     fresh = GruutWords("en-us", UserLexicon(None, "en-us"))

@@ -12,6 +12,7 @@ from speechvae.metrics.prosody import (
     duration_error,
     f0_errors,
     f0_track,
+    f0_tracker,
     pairwise_distance,
     reading_statistics,
     spoken_duration,
@@ -56,7 +57,7 @@ from speechvae.metrics.text import (
 __all__ = [
     "CLICK", "SPEECH_LEVEL", "Dnsmos", "Errors", "Recogniser", "SpeakerEncoder", "active_level", "at_rate",
     "bootstrap_interval", "cer", "character_errors", "clipped_share", "distortion", "diversity", "dtw_path",
-    "duration_error", "edge_jump", "edge_silence", "f0_errors", "f0_track", "first_chunk_latency",
+    "duration_error", "edge_jump", "edge_silence", "f0_errors", "f0_track", "f0_tracker", "first_chunk_latency",
     "latent_statistics", "level_to", "mel_cepstra", "mel_cepstral_distortion", "normalise", "pairwise_distance",
     "parameters", "peak_memory", "pesq_wb", "reading_statistics", "real_time_factor", "require", "resident_memory",
     "say_peak_memory", "signal_checks", "spoken_duration", "spread", "stft_distance", "stoi", "trim", "wer",

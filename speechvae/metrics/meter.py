@@ -18,7 +18,7 @@ from speechvae.metrics.report import Row
 # What may be asked for, and the packages it takes.
 METRICS: dict[str, tuple[str, ...]] = {
     "recognition": ("jiwer", "pocketsphinx"), "dnsmos": ("speechmos.dnsmos", "onnxruntime"),
-    "similarity": ("resemblyzer",), "spectrum": (), "f0": ("parselmouth",), "duration": (), "signal": (),
+    "similarity": ("resemblyzer",), "spectrum": (), "f0": (), "duration": (), "signal": (),
     "pesq": ("pesq",), "stoi": ("pystoi",), "stft": (),
 }  # fmt: skip
 
@@ -61,6 +61,11 @@ class Meter:
     @cached_property
     def encoder(self) -> m.SpeakerEncoder:
         return m.SpeakerEncoder()
+
+    def about(self) -> dict[str, str]:
+        """How it measures, for the report."""
+        tracker = {"f0_tracker": m.f0_tracker()} if "f0" in self.metrics else {}
+        return {"metrics": ", ".join(n for n in METRICS if n in self.metrics), **tracker}
 
     def make_centroids(self, recordings: Recordings, utterances: Iterable[Utterance]) -> None:
         """Set the speakers' centroids from those of the utterances that are fit."""

@@ -45,6 +45,8 @@ class Recogniser:
         # The model knows no digital silence; the noise at -80 dBFS is the same each time.
         heard = np.pad(heard, pad) + rng.normal(0, 1e-4, len(heard) + 2 * pad)
         pcm = (np.clip(heard, -1, 1) * 32767).astype("<i2").tobytes()
+        # The acoustic scores keep a memory of the clip before, and a word in a hundred changes with it.
+        self._decoder.reinit()
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, full_utt=True)
         self._decoder.end_utt()

@@ -36,6 +36,15 @@ def f0_track(wav: Any, rate: int, step: float = STEP, low: float = 65.0, high: f
     return _nearest(np.arange(frames) * step, pitch.xs(), pitch.selected_array["frequency"], step)
 
 
+def f0_tracker() -> str:
+    """Which tracker :func:`f0_track` uses here: `praat` or `pyin`. Their figures differ a little."""
+    try:
+        import parselmouth  # noqa: F401
+    except ImportError:
+        return "pyin"
+    return "praat"
+
+
 def _nearest(times: np.ndarray, centres: np.ndarray, values: np.ndarray, step: float) -> np.ndarray:
     """The value of the centre nearest to each time, 0 where none is within a step."""
     if len(centres) == 0:
@@ -117,7 +126,7 @@ def reading_statistics(wav: Any, rate: int, f0: np.ndarray | None = None) -> dic
     }
 
 
-def spread(groups: Iterable[Sequence[float]]) -> float:
+def spread(groups: Iterable[Sequence[float] | np.ndarray]) -> float:
     """Root mean square over the groups of each group's standard deviation (n - 1); nan without a pair.
 
     Groups are the readings of one prompt; values that are nan, and groups under two values, do not count.

@@ -6,6 +6,8 @@ Multi-period critic: HiFi-GAN (Kong et al. 2020, arXiv 2010.05646). Multi-resolu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -66,11 +68,11 @@ class Critics(nn.Module):
     """All critics on wav [B, S]: a list of (score map, features)."""
 
     def __init__(
-        self, channels: int = 16, periods: tuple[int, ...] = (2, 3, 5, 7, 11), resolutions: tuple[int, ...] = (512, 1024, 2048)
+        self, channels: int = 16, periods: Sequence[int] = (2, 3, 5, 7, 11), sizes: Sequence[int] = (512, 1024, 2048)
     ) -> None:
         super().__init__()
         critics: list[nn.Module] = [PeriodCritic(p, channels) for p in periods]
-        self.critics = nn.ModuleList(critics + [SpectrogramCritic(n, channels) for n in resolutions])
+        self.critics = nn.ModuleList(critics + [SpectrogramCritic(n, channels) for n in sizes])
 
     def forward(self, wav: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
         return [critic(wav) for critic in self.critics]

@@ -44,12 +44,12 @@ class AlignerStage(Stage):
     def _data(self) -> dict[str, UtteranceBatches]:
         index = {s: i for i, s in enumerate(self.symbols)}
         speakers = read_names(self.work, "speakers")
-        return {
-            split: UtteranceBatches(
-                self.work, read_manifest(self.work, split), self.config.audio, self.train, index, speakers, durations=False
-            )
-            for split in ("train", "dev")
-        }
+
+        def data(split: str) -> UtteranceBatches:
+            rows = read_manifest(self.work, split)
+            return UtteranceBatches(self.work, rows, self.config.audio, self.train, index, speakers, durations=False)
+
+        return {split: data(split) for split in ("train", "dev")}
 
     def batches(self, split: str) -> UtteranceBatches:
         return self._data[split]
@@ -144,7 +144,7 @@ def align_corpus(stage: AlignerStage, model: Aligner) -> dict[str, Any]:
         "median_leading_silence": lead, "median_trailing_silence": trail, "scores": scores,
     }  # fmt: skip
     (stage.work / "alignment.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    print(f"aligned {len(accepted)} of {len(rows)} utterances; silence at the ends {lead:.2f} s and {trail:.2f} s (median)")
+    print(f"aligned {len(accepted)} of {len(rows)} utterances; median silence {lead:.2f} s before, {trail:.2f} s after")
     return report
 
 

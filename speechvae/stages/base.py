@@ -55,10 +55,10 @@ class Stage(ABC):
     @abstractmethod
     def evaluate(self, model: nn.Module, batches: list[Batch]) -> dict[str, float]: ...
 
-    def show(self, model: nn.Module, batch: Batch, writer: Any, step: int) -> None:
+    def show(self, model: nn.Module, batch: Batch, writer: Any, step: int) -> None:  # noqa: B027 (a stage may have none)
         """Sounds and pictures for TensorBoard."""
 
-    def finish(self, model: nn.Module) -> None:
+    def finish(self, model: nn.Module) -> None:  # noqa: B027 (most stages need none)
         """Called once all steps are done."""
 
     def fill(self, module: nn.Module, tensors: dict[str, Tensor]) -> None:

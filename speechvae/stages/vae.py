@@ -141,7 +141,7 @@ class VAEStage(Stage):
     def _neg_log_likelihood(
         self, o: dict[str, Any], error: Tensor, errors: dict[str, tuple[Tensor, Tensor]], vuv: Tensor
     ) -> Tensor:
-        """-log p(y, w, f0, energy, voicing | z) in nats, a clip [B]. Errors are detached: it trains the scales alone."""
+        """-log p(y, w, f0, energy, voicing | z) in nats, a clip [B]. Errors are detached: only the scales learn."""
         m = self.model
         log_b = m.log_b_mel[None, :, None]
         total = ((error.detach() * (-log_b).exp() + log_b + math.log(2)) * o["y_mask"]).sum((1, 2))
@@ -187,7 +187,8 @@ class VAEStage(Stage):
         from speechvae.audio import griffin_lim
         from speechvae.plots import mel_figure
 
-        assert isinstance(model, SpeechVAE) and batch.y is not None and batch.x is not None and batch.x_lengths is not None
+        assert isinstance(model, SpeechVAE)
+        assert batch.y is not None and batch.x is not None and batch.x_lengths is not None
         o = model(batch, teacher=0.0, temperature=0.0)
         n = int(o["y_mask"][0].sum())
         h, g = model.encode(batch.x[:1], sequence_mask(batch.x_lengths[:1], batch.x.shape[1]), batch.speaker[:1])

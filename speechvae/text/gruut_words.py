@@ -20,8 +20,9 @@ from ..errors import SpeechVAEError
 from . import english, german
 from .crf import Guesser, PartOfSpeechTagger
 from .lexicon import GruutLexicon, Roles, UserLexicon, spellings
+from .numerals import plain_number
 from .pieces import Piece, affixes, clean
-from .rules import ENGLISH, GERMAN, Expansion, Leaf, expand
+from .rules import ENGLISH, GERMAN, Expansion, Leaf, expand, expand_all
 
 _MAX_CACHED = 20_000
 _LETTER = "gruut:letter"
@@ -122,7 +123,11 @@ class GruutWords:
             if self.language == "de-de" and not kind and letter.lower() in german.LETTERS:
                 found = Expansion((Leaf(letter, phonemes=german.LETTERS[letter.lower()]),))
             elif kind or any(c.isdecimal() for c in token):
-                found = self._digits_left(self._by_gruut(token, kind, form))
+                number = "" if kind else plain_number(token, self.language)
+                if number:
+                    found = expand_all(number.split(), self._rules, self.lexicon.__contains__)
+                else:
+                    found = self._digits_left(self._by_gruut(token, kind, form))
             else:
                 found = expand(token, self._rules, self.lexicon.__contains__)
             if len(self._expansions) >= _MAX_CACHED:

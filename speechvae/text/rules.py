@@ -9,7 +9,7 @@ A test compares the two. Numbers, dates, times and money stay with gruut.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 PASSES = 5  # gruut's own limit
@@ -101,6 +101,12 @@ def expand(token: str, rules: Rules, in_lexicon: Callable[[str], bool]) -> Expan
         if nodes == before:
             break
     return Expansion(tuple(Leaf(n.text, n.letter) for n in nodes), ends)
+
+
+def expand_all(tokens: Iterable[str], rules: Rules, in_lexicon: Callable[[str], bool]) -> Expansion:
+    """Several tokens as one expansion."""
+    made = [expand(token, rules, in_lexicon) for token in tokens]
+    return Expansion(tuple(leaf for each in made for leaf in each.leaves), any(each.ends_sentence for each in made))
 
 
 def _each(nodes: list[_Node], step: Callable[[_Node], list[_Node] | None]) -> list[_Node]:
