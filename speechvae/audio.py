@@ -135,4 +135,7 @@ def track_f0(wav: np.ndarray, rate: int, hop: int, f_min: float = 65.0, f_max: f
         hop_length=hop // factor, resolution=0.25, max_transition_rate=60, fill_na=0.0, n_thresholds=50,
     )  # fmt: skip
     f0 = np.where(voiced, f0, 0.0).astype(np.float32)
+    # Periodic hum in pauses is not a voice: 45 dB under the clip's loud frames nothing counts.
+    rms = librosa.feature.rms(y=low, frame_length=2 * (hop // factor), hop_length=hop // factor)[0][: len(f0)]
+    f0[: len(rms)][rms < 10 ** (-45 / 20) * np.percentile(rms, 95)] = 0.0
     return np.pad(f0, (0, max(0, frames - len(f0))))[:frames]

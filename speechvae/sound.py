@@ -39,8 +39,8 @@ class PhonemeTime:
 class AudioChunk:
     """One sentence of a stream. Times of words and phonemes count from the start of the chunk.
 
-    wav float32 [S] in [-1, 1]; mel log-mel [M, T] and f0 [T] (Hz) without the pause that may precede the sentence;
-    `start`: where the chunk begins in the whole (s); `take`: with the latents of this sentence alone.
+    wav float32 [T * hop] in [-1, 1]; mel log-mel [M, T]; f0 [T] (Hz, 0 = unvoiced); `start`: where the chunk begins in
+    the whole (s); `take`: with the latents of this sentence alone.
     """
 
     wav: np.ndarray
@@ -93,16 +93,10 @@ class Audio:
     def join(cls, chunks: list[AudioChunk], take: Take, seconds: float) -> Audio:
         """One reading from its chunks, in order; `seconds` of processing."""
         wav = np.concatenate([c.wav for c in chunks])
-        mels, contours = [], []
-        for c in chunks:
-            # The pause before a later sentence is silence in the picture too.
-            frames = round((len(c.wav) / c.sample_rate) * c.mel.shape[1] / max(1e-9, _spoken(c))) - c.mel.shape[1]
-            quiet = max(0, frames)
-            mels.append(np.pad(c.mel, ((0, 0), (quiet, 0)), constant_values=float(c.mel.min())))
-            contours.append(np.pad(c.f0, (quiet, 0)))
         rate = chunks[0].sample_rate
         return cls(
-            wav=wav, sample_rate=rate, mel=np.concatenate(mels, 1), f0=np.concatenate(contours),
+            wav=wav, sample_rate=rate, mel=np.concatenate([c.mel for c in chunks], 1),
+            f0=np.concatenate([c.f0 for c in chunks]),
             words=[replace(w, start=w.start + c.start, end=w.end + c.start) for c in chunks for w in c.words],
             phonemes=[replace(p, start=p.start + c.start, end=p.end + c.start) for c in chunks for p in c.phonemes],
             take=replace(take, readings=[r for c in chunks for r in c.take.readings]),
@@ -128,9 +122,3 @@ class Audio:
 
     def __repr__(self) -> str:
         return f"Audio({json.dumps(self.text[:60])}, {self.duration:.2f} s, seed={self.seed}, rtf={self.rtf:.3f})"
-
-
-def _spoken(chunk: AudioChunk) -> float:
-    """Seconds of the chunk that its mel covers."""
-    lead = chunk.phonemes[0].start if chunk.phonemes else 0.0
-    return len(chunk.wav) / chunk.sample_rate - lead

@@ -202,15 +202,17 @@ class Voice:
         w = self._durations(prosody, sentence, owners, take.length_scale, first=index == 0)
         apply_marks(prosody, sentence, owners)
         mel = self.model.decode(h, z, g, prosody, w)
-        wav = self._finish(self._vocode(mel)[0].numpy(), pause=index > 0)
+        audio = self.settings.audio
+        pause = round(SENTENCE_PAUSE * audio.frame_rate) if index > 0 else 0
+        wav = np.pad(self._finish(self._vocode(mel)[0].numpy()), (pause * audio.hop, 0))
         latents = Reading(sentence.text, mark, z.z_u[0].numpy().copy(), z.z_p[0].numpy().copy())
-        lead = (len(wav) - mel.shape[2] * self.settings.audio.hop) / self.sample_rate
         hz = self.model.f0_hz(prosody.f0, speaker)[0, 0] * (prosody.vuv[0, 0] >= 0.5)
-        words, phonemes = self._times(sentence, symbols, owners, w[0], hz, prosody.energy[0, 0], lead)
-        frames = np.repeat(hz.numpy(), w[0].numpy()).astype(np.float32)
+        words, phonemes = self._times(sentence, symbols, owners, w[0], hz, prosody.energy[0, 0], pause)
+        f0 = np.pad(np.repeat(hz.numpy(), w[0].numpy()).astype(np.float32), (pause, 0))
+        picture = np.pad(mel[0].numpy(), ((0, 0), (pause, 0)), constant_values=math.log(audio.floor))
         return AudioChunk(
             wav=wav, sample_rate=self.sample_rate, words=words, text=sentence.text, index=index, start=0.0,
-            take=Take(**{**take.__dict__, "readings": [latents]}), mel=mel[0].numpy(), phonemes=phonemes, f0=frames,
+            take=Take(**{**take.__dict__, "readings": [latents]}), mel=picture, phonemes=phonemes, f0=f0,
         )  # fmt: skip
 
     def _draw(self, h: Tensor, x_mask: Tensor, g: Tensor, take: Take, index: int) -> Latents:
@@ -240,8 +242,8 @@ class Voice:
         whole = ends.diff(prepend=ends.new_zeros(1))
         return whole.clamp_min(1)[None]
 
-    def _finish(self, wav: np.ndarray, pause: bool) -> np.ndarray:
-        """Fades at the ends, a ceiling for the level, and the pause before a later sentence."""
+    def _finish(self, wav: np.ndarray) -> np.ndarray:
+        """Fades at the ends, and a ceiling for the level."""
         n = min(len(wav) // 2, round(FADE * self.sample_rate))
         ramp = np.linspace(0.0, 1.0, n, dtype=np.float32)
         wav = wav.astype(np.float32, copy=True)
@@ -250,14 +252,15 @@ class Voice:
         peak = float(np.abs(wav).max(initial=0.0))
         if peak > CEILING:
             wav *= CEILING / peak
-        return np.pad(wav, (round(SENTENCE_PAUSE * self.sample_rate) if pause else 0, 0))
+        return wav
 
     def _times(
         self, sentence: Sentence, symbols: list[str], owners: list[int], w: Tensor, hz: Tensor, energy: Tensor,
-        lead: float,
+        pause: int,
     ) -> tuple[list[WordTime], list[PhonemeTime]]:  # fmt: skip
-        ends = (w.cumsum(0) / self.settings.audio.frame_rate + lead).tolist()
-        starts = [lead, *ends[:-1]]
+        """Seconds from the start of a chunk that begins with `pause` frames of silence."""
+        ends = ((w.cumsum(0) + pause) / self.settings.audio.frame_rate).tolist()
+        starts = [pause / self.settings.audio.frame_rate, *ends[:-1]]
         phonemes = [
             PhonemeTime(s, a, b, f, e)
             for s, a, b, f, e in zip(symbols, starts, ends, hz.tolist(), energy.tolist(), strict=True)

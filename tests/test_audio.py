@@ -88,6 +88,12 @@ def test_f0_of_silence_and_of_noise_is_unvoiced() -> None:
     assert len(track_f0(np.zeros(10, np.float32), 24000, 256)) == 0
 
 
+def test_faint_hum_in_a_pause_is_unvoiced() -> None:
+    wav = np.concatenate([tone(200.0), tone(120.0, level=0.3 * 10 ** (-55 / 20)), tone(200.0)])
+    f0 = track_f0(wav, 24000, 256)
+    assert not f0[100:180].any() and (f0[10:80] > 0).all()
+
+
 def test_energy_follows_the_level() -> None:
     mel = LogMel(CFG)(torch.from_numpy(np.stack([tone(200, level=0.1), tone(200, level=0.2)])))
     difference = frame_energy(mel)[1, 5:-5] - frame_energy(mel)[0, 5:-5]

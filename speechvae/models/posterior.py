@@ -23,6 +23,7 @@ class Posterior(nn.Module):
         self.utterance = mlp(2 * d + cfg.speaker_dim, d, 2 * cfg.z_u_dim)
         self.phoneme = nn.Conv1d(d + cfg.z_u_dim, 2 * cfg.z_p_dim, 1)
         nn.init.normal_(self.phoneme.weight, std=0.01)
+        assert self.phoneme.bias is not None
         nn.init.zeros_(self.phoneme.bias)
 
     def forward(

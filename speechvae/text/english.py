@@ -29,8 +29,8 @@ _ROMAN = {
     "XVII": "seventeen", "XVIII": "eighteen", "XIX": "nineteen", "XX": "twenty",
 }  # fmt: skip
 _UNITS = {
-    "km": "kilometers", "m": "meters", "cm": "centimeters", "mm": "millimeters", "kg": "kilograms", "g": "grams",
-    "mg": "milligrams", "lb": "pounds", "lbs": "pounds", "oz": "ounces", "ft": "feet", "mph": "miles per hour",
+    "%": "percent", "km": "kilometers", "m": "meters", "cm": "centimeters", "mm": "millimeters", "kg": "kilograms",
+    "g": "grams", "mg": "milligrams", "lb": "pounds", "lbs": "pounds", "oz": "ounces", "ft": "feet", "mph": "miles per hour",
     "kb": "kilobytes", "mb": "megabytes", "gb": "gigabytes", "tb": "terabytes", "hz": "hertz", "khz": "kilohertz",
     "mhz": "megahertz", "ghz": "gigahertz", "ms": "milliseconds", "°": "degrees", "°c": "degrees celsius",
     "°f": "degrees fahrenheit", "k": "thousand", "bn": "billion", "kw": "kilowatts", "l": "liters", "ml": "milliliters",
@@ -153,7 +153,7 @@ def _number(head: str, core: str, tail: str) -> str:
     match = re.fullmatch(rf"([$£€])({_NUMBER})([a-zA-Z]+)", bare)
     if match and match[3].lower() in _SCALES:
         return f"{match[2]} {_SCALES[match[3].lower()]} {_MONEY[match[1]]}{stop}{tail}"
-    match = re.fullmatch(rf"({_NUMBER})(°?[a-zA-Z]*)", bare)
+    match = re.fullmatch(rf"({_NUMBER})(%|°?[a-zA-Z]*)", bare)
     if match and match[2].lower() in _UNITS:
         return f"{match[1]} {_UNITS[match[2].lower()]}{stop}{tail}"
     if re.fullmatch(r"\d{3}-\d{4}|0\d+|\d{16,}|(?:\d+-){2,}\d+", bare) and not re.fullmatch(r"\d{4}-\d\d-\d\d", bare):

@@ -92,7 +92,9 @@ class GruutWords:
     def _tokens(self, pieces: Sequence[Piece]) -> list[list[Expansion]]:
         """For each piece what its tokens expand to."""
         groups: list[list[Expansion]] = []
-        for piece, text in zip(pieces, self.canonical(pieces), strict=True):
+        texts = self.canonical(pieces)
+        self._prefetch([word for text in texts for word in self._words_of(text)])
+        for piece, text in zip(pieces, texts, strict=True):
             known = None if piece.kind else self.user.find(affixes(piece.spoken)[1])
             if known is None and not piece.kind and piece.spoken.endswith("."):
                 known = self.user.find(affixes(piece.spoken)[1].rstrip("."))
@@ -106,6 +108,12 @@ class GruutWords:
             else:
                 groups.append([self._expand(token) for token in text.split()])
         return groups
+
+    def _words_of(self, text: str) -> list[str]:
+        """The words that will be looked up for a canonical text not met before, as far as easily known."""
+        new = [token for token in text.split() if (token, "", "") not in self._expansions]
+        numbers = [plain_number(token, self.language) for token in new if token[:1].isdecimal()]
+        return [*new, *(word for number in numbers for word in number.split())]
 
     def _prefetch(self, tokens: Sequence[str]) -> None:
         forms: list[str] = []
