@@ -191,11 +191,16 @@ def launch(host: str = "127.0.0.1", port: int = 7860, voice: str | None = None) 
     """Serve the page until Ctrl-C. `port` 0 takes the first free one from 7860 on."""
     from speechvae import Voice
 
-    build(Voice.load, voice=voice).launch(
+    page = build(Voice.load, voice=voice)
+    _, url, _ = page.launch(
         server_name=host,
         server_port=port if port else None,
         theme=gr.themes.Soft(),
         css=CSS,
         share=False,
         footer_links=[],
+        quiet=True,
+        prevent_thread_lock=True,
     )
+    print(f"The demo is at {url} (Ctrl-C stops it).", flush=True)
+    page.block_thread()

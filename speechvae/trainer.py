@@ -50,7 +50,8 @@ class Trainer:
         self.shadow = copy.deepcopy(stage.model).eval().requires_grad_(False).to(self.accelerator.device)
         self.model = self.accelerator.prepare(stage.model)
         self.optimizer = self.accelerator.prepare(self._adamw(stage.model))
-        self.critics, self.critic_optimizer = None, None
+        self.critics: nn.Module | None = None
+        self.critic_optimizer: Any = None
         if stage.critics is not None:
             self.critics = self.accelerator.prepare(stage.critics)
             self.critic_optimizer = self.accelerator.prepare(self._adamw(stage.critics))
@@ -226,7 +227,8 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return {}
         data = self.stage.batches("dev")
-        rows = [data[i].to(self.accelerator.device) for i in range(min(self.cfg.eval_batches, len(data)))]
+        count = min(self.cfg.eval_batches, len(data))
+        rows = [data[i].to(self.accelerator.device) for i in range(count)]
         torch.manual_seed(self.cfg.seed)
         figures = self.stage.evaluate(self.shadow, rows)
         if self.writer is not None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # Nothing here may wait for, or speak to, a server on the internet.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+
+# A busy machine is no reason to fail.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +46,15 @@ def voice() -> Any:
     from speechvae import Voice
 
     return Voice.silent_test_voice()
+
+
+@pytest.fixture(scope="session")
+def toy_recipe() -> ModuleType:
+    """The generator of the toy corpus, `recipes/toy/generate.py`."""
+    path = ROOT / "recipes" / "toy" / "generate.py"
+    spec = importlib.util.spec_from_file_location("toy_generate", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module

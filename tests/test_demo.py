@@ -80,7 +80,7 @@ def test_same_seed_same_reading_and_another_reading_differs(client: Any) -> None
 
 
 def test_every_setting_arrives(client: Any, voice: Any) -> None:
-    changed = {"speaker": "two", "temperature": 0.1, "style_temperature": 0.2, "length_scale": 1.5}
+    changed: dict[str, Any] = {"speaker": "two", "temperature": 0.1, "style_temperature": 0.2, "length_scale": 1.5}
     wav = soundfile.read(speak(client, **changed)[0], dtype="float32")[0]
     np.testing.assert_allclose(wav, voice.say(TEXT, seed=5, **changed).wav, atol=1 / 16000)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -18,21 +17,9 @@ from speechvae.prepare import prepare
 
 
 @pytest.fixture(scope="module")
-def recipe(repo: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("toy_generate", repo / "recipes" / "toy" / "generate.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def toy(recipe: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy(toy_recipe: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
-    recipe.generate(folder, count=24)
+    toy_recipe.generate(folder, count=24)
     return folder
 
 
@@ -40,13 +27,13 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_same_seed_same_corpus(recipe: ModuleType, toy: Path, tmp_path: Path) -> None:
-    recipe.generate(tmp_path / "again", count=6)  # fewer utterances are a beginning of more
+def test_same_seed_same_corpus(toy_recipe: ModuleType, toy: Path, tmp_path: Path) -> None:
+    toy_recipe.generate(tmp_path / "again", count=6)  # fewer utterances are a beginning of more
     for name in ("toy000_1", "toy001_3"):
         a, b = (f / "audio" / f"{name}.wav" for f in (toy, tmp_path / "again"))
         assert a.read_bytes() == b.read_bytes()
     assert lines(tmp_path / "again" / "factors.jsonl") == lines(toy / "factors.jsonl")[:6]
-    recipe.generate(tmp_path / "other", count=6, seed=1)
+    toy_recipe.generate(tmp_path / "other", count=6, seed=1)
     assert lines(tmp_path / "other" / "factors.jsonl") != lines(toy / "factors.jsonl")[:6]
 
 
@@ -107,7 +94,7 @@ def test_prepare_needs_no_frontend_and_cuts_no_frame(
     assert set(json.loads((tmp_path / "speakers.json").read_text())) == {"low", "high"}
 
 
-def test_all_splits_occur_in_the_default_corpus(recipe: ModuleType) -> None:
+def test_all_splits_occur_in_the_default_corpus(toy_recipe: ModuleType) -> None:
     from speechvae.corpus import split_of
 
     assert {split_of(f"toy{i:03d}") for i in range(40)} == {"train", "dev", "test"}

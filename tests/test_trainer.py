@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -37,15 +36,10 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def corpus(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(toy_recipe: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared work folder of generated clips."""
-    spec = importlib.util.spec_from_file_location("toy_for_trainer", repo / "recipes" / "toy" / "generate.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("corpus")
-    module.generate(folder, count=40)
+    toy_recipe.generate(folder, count=40)
     work = tmp_path_factory.mktemp("prepared")
     prepare([folder], work, progress=False)
     return work

@@ -20,7 +20,8 @@ class TextEncoder(nn.Module):
         theta = {"rope_theta": 10000.0, "rope_type": "default"}
         config = ModernBertConfig(
             vocab_size=symbols, hidden_size=cfg.hidden, intermediate_size=2 * cfg.hidden,
-            num_hidden_layers=cfg.text_layers, num_attention_heads=cfg.text_heads, global_attn_every_n_layers=1,
+            num_hidden_layers=cfg.text_layers, num_attention_heads=cfg.text_heads,
+            layer_types=["full_attention"] * cfg.text_layers,
             attention_dropout=cfg.dropout, mlp_dropout=cfg.dropout, max_position_embeddings=4096, pad_token_id=0,
             bos_token_id=None, eos_token_id=None, cls_token_id=None, sep_token_id=None,
             rope_parameters={"full_attention": theta, "sliding_attention": theta},

@@ -70,11 +70,11 @@ class AlignerStage(Stage):
         return losses
 
     def _ctc(self, batch: Batch, logits: tuple[Tensor, Tensor]) -> Tensor:
+        assert batch.x is not None and batch.x_lengths is not None and batch.y_lengths is not None
         scores = self.model.scores(logits, 0).transpose(0, 1)
         loss = nn.functional.ctc_loss(
             scores, batch.x, batch.y_lengths, batch.x_lengths, blank=0, reduction="none", zero_infinity=True
         )
-        assert batch.x_lengths is not None
         return (loss / batch.x_lengths).mean()
 
     def _frames(self, batch: Batch, logits: tuple[Tensor, Tensor], teacher: int) -> Tensor:

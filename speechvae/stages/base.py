@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from speechvae import checkpoint
 from speechvae.config import Config, TrainConfig
+from speechvae.dataset import SegmentBatches, UtteranceBatches
 from speechvae.nn.batch import Batch
 
 
@@ -36,7 +37,7 @@ class Stage(ABC):
         """Make `model` (and `critics`)."""
 
     @abstractmethod
-    def batches(self, split: str) -> torch.utils.data.Dataset[Batch]:
+    def batches(self, split: str) -> UtteranceBatches | SegmentBatches:
         """Item `step` is the batch of that step."""
 
     @abstractmethod

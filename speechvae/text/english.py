@@ -30,8 +30,9 @@ _ROMAN = {
 }  # fmt: skip
 _UNITS = {
     "%": "percent", "km": "kilometers", "m": "meters", "cm": "centimeters", "mm": "millimeters", "kg": "kilograms",
-    "g": "grams", "mg": "milligrams", "lb": "pounds", "lbs": "pounds", "oz": "ounces", "ft": "feet", "mph": "miles per hour",
-    "kb": "kilobytes", "mb": "megabytes", "gb": "gigabytes", "tb": "terabytes", "hz": "hertz", "khz": "kilohertz",
+    "g": "grams", "mg": "milligrams", "lb": "pounds", "lbs": "pounds", "oz": "ounces", "ft": "feet",
+    "mph": "miles per hour", "kb": "kilobytes", "mb": "megabytes", "gb": "gigabytes", "tb": "terabytes",
+    "hz": "hertz", "khz": "kilohertz",
     "mhz": "megahertz", "ghz": "gigahertz", "ms": "milliseconds", "°": "degrees", "°c": "degrees celsius",
     "°f": "degrees fahrenheit", "k": "thousand", "bn": "billion", "kw": "kilowatts", "l": "liters", "ml": "milliliters",
 }  # fmt: skip
