@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from speechvae.corpus import Problem, Utterance, clean_text, safe_id, split_of, warn
 from speechvae.errors import SpeechVAEError
+from speechvae.utterance import Problem, Utterance, clean_text, safe_id, split_of, warn
 
 COLUMNS = {
     "audio": ("audio", "speech", "wav"),

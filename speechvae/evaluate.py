@@ -3,7 +3,7 @@
     report = evaluate("kathleen", "corpora/kathleen", takes=8, out="evaluation")
     report.print()
 
-Without a voice: ``python -m speechvae.evaluate --wavs DIR --corpus DIR`` measures files named by utterance id.
+Without a voice: ``python -m speechvae.evaluate_folder --wavs DIR --corpus DIR`` measures files named by utterance id.
 Recordings are trimmed and levelled as for training, so that all systems are compared under the same conditions.
 """
 
@@ -276,14 +276,3 @@ def _measure_file(meter: Meter, path: str | Path, clip: Clip, recorded: Clip | N
 
     wav, rate = load(path)
     return meter.measure(replace(clip, wav=wav, rate=rate), recorded, copies)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; see ``python -m speechvae.evaluate --help``."""
-    from speechvae.metrics.folder import run
-
-    return run(argv)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

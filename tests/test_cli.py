@@ -59,7 +59,7 @@ def subprocess_run(*args: str, code: str | None = None) -> subprocess.CompletedP
 
 # -- help ------------------------------------------------------------------------------------------------------------
 
-COMMANDS = ["prepare", "train", "export", "say", "batch", "voices", "info", "evaluate", "demo"]
+COMMANDS = ["prepare", "train", "reconstruct", "export", "say", "batch", "voices", "info", "evaluate", "demo"]
 
 
 def test_help_names_every_command(run: Run) -> None:

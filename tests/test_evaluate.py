@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from speechvae import evaluate as ev
+from speechvae import evaluate_folder
 from speechvae.audio import LogMel, griffin_lim, write_wav
 from speechvae.config import AudioConfig
 from speechvae.corpus import Utterance, read_corpus
@@ -256,15 +257,15 @@ def test_a_folder_of_anyones_files(
     source = corpus[0].audio.parents[1]
     without = "recognition,dnsmos,similarity"
     options = ["--wavs", str(tmp_path / "wavs"), "--corpus", str(source), "--split", "all", "--without", without]
-    assert ev.main([*options, "-o", str(tmp_path / "out")]) == 0
+    assert evaluate_folder.run([*options, "-o", str(tmp_path / "out")]) == 0
     assert "4 of 6 utterances have no file" in capsys.readouterr().out.replace("\n", " ")
     systems = json.loads((tmp_path / "out" / "report.json").read_text())["systems"]
     assert systems["wavs"]["n"] == 2 and systems["wavs"]["f0_mean"] == pytest.approx(220, rel=0.01)
     assert systems["recording"]["f0_mean"] == pytest.approx(math.sqrt(180 * 180 * math.exp(0.1)), rel=0.02)
-    assert ev.main([*options, "-o", str(tmp_path / "out")]) == 2
+    assert evaluate_folder.run([*options, "-o", str(tmp_path / "out")]) == 2
     assert "already holds" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
-    assert ev.main(["--wavs", str(tmp_path / "empty"), "--corpus", str(source)]) == 2
+    assert evaluate_folder.run(["--wavs", str(tmp_path / "empty"), "--corpus", str(source)]) == 2
     assert "no audio files" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""The command behind ``python -m speechvae.evaluate``: measure a voice, or a folder of anyone's wav files."""
+"""Measure a folder of anyone's wav files beside recordings: ``python -m speechvae.evaluate_folder``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from speechvae.corpus import AUDIO_SUFFIXES, read_corpus
 from speechvae.errors import SpeechVAEError
+from speechvae.evaluate import measure_folder, no_report_in
 from speechvae.metrics.meter import METRICS
 from speechvae.metrics.recordings import centroid_clips, pick
 from speechvae.metrics.report import Report
@@ -16,16 +17,13 @@ from speechvae.metrics.report import Report
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    p = argparse.ArgumentParser(prog="python -m speechvae.evaluate", description=__doc__)
-    what = p.add_mutually_exclusive_group(required=True)
-    what.add_argument("--voice", help="name or folder of a voice")
-    what.add_argument("--wavs", type=Path, help="folder of audio files named ID.wav, by the corpus' utterance ids")
+    p = argparse.ArgumentParser(prog="python -m speechvae.evaluate_folder", description=__doc__)
+    p.add_argument("--wavs", type=Path, required=True, help="folder of audio files named ID.wav, by utterance id")
     p.add_argument("--corpus", type=Path, required=True, help="the recordings and their texts")
     p.add_argument("--split", default="test", help="test, dev, train or all (default: test)")
     p.add_argument("-n", type=int, help="at most so many utterances, spread evenly over the split")
-    p.add_argument("--takes", type=int, default=0, help="samples of each prompt with several recordings (voice only)")
     p.add_argument("--copies", action="store_true", help="the wavs are resynthesised recordings: add PESQ, STOI, STFT")
-    p.add_argument("--language", default="en-us", help="of the texts, for --wavs (default: en-us)")
+    p.add_argument("--language", default="en-us", help="of the texts (default: en-us)")
     p.add_argument("--without", default="", metavar="A,B", help=f"leave out some of: {', '.join(METRICS)}")
     p.add_argument("-o", "--out", type=Path, help="folder for report.json, utterances.jsonl, distributions.png")
     p.add_argument("--overwrite", action="store_true", help="replace a report that is already there")
@@ -37,8 +35,6 @@ def measure_wavs(
     copies: bool = False, without: Sequence[str] = (),
 ) -> Report:  # fmt: skip
     """Measure the audio files ID.* in `folder` against the utterances of a corpus' split."""
-    from speechvae.evaluate import measure_folder
-
     everything = list(read_corpus(corpus))
     there = sorted(folder.iterdir()) if folder.is_dir() else []
     files = {f.stem: f for f in there if f.suffix.lower() in AUDIO_SUFFIXES}
@@ -64,22 +60,19 @@ def measure_wavs(
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 after an error."""
-    from speechvae.evaluate import evaluate, no_report_in
-
     a = parser().parse_args(argv)
     without = [name for name in a.without.split(",") if name]
     try:
-        if a.voice is not None:
-            report = evaluate(a.voice, a.corpus, a.split, a.n, a.takes, a.out, without=without, overwrite=a.overwrite)
-        else:
-            no_report_in(a.out, a.overwrite)
-            report = measure_wavs(
-                a.wavs, a.corpus, a.split, a.n, language=a.language, copies=a.copies, without=without
-            )
-            if a.out is not None:
-                report.save(a.out)
+        no_report_in(a.out, a.overwrite)
+        report = measure_wavs(a.wavs, a.corpus, a.split, a.n, language=a.language, copies=a.copies, without=without)
+        if a.out is not None:
+            report.save(a.out)
     except SpeechVAEError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     report.print()
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run())
