@@ -18,6 +18,7 @@ from speechvae.errors import SpeechVAEError
 from speechvae.export import export_voice
 from speechvae.prepare import prepare
 from speechvae.reconstruct import reconstruct
+from speechvae.stages.aligner import insane
 from speechvae.trainer import train
 
 TINY = {
@@ -135,6 +136,22 @@ def test_a_checkpoint_of_other_features_is_refused(work: Path) -> None:
     train(Config.parse(TINY, "here"), "vocoder", work, steps=1, device="cpu", progress=False)
     with pytest.raises(SpeechVAEError, match="hop: 256 instead of 128"):
         train(Config.parse({**TINY, "audio": {"hop": 128}}, "here"), "vocoder", work, device="cpu", progress=False)
+
+
+def test_a_damaged_checkpoint_is_named(work: Path) -> None:
+    config = Config.parse(TINY, "here")
+    train(config, "vocoder", work, steps=1, device="cpu", progress=False)
+    path = work / "checkpoints" / "vocoder" / "last" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SpeechVAEError, match="model.safetensors is damaged"):
+        train(config, "vocoder", work, device="cpu", progress=False)
+
+
+def test_alignments_that_cannot_be_true() -> None:
+    symbols = ["^", "a", "b", ",", "c", "$"]
+    assert insane(symbols, [90, 8, 6, 70, 9, 80], 93.75) is None  # pauses may be long
+    assert insane(symbols, [9, 8, 60, 7, 9, 8], 93.75) == "phoneme b lasts 0.64 s"
+    assert insane(symbols, [9, 1, 1, 7, 9, 8], 93.75) == "2 of 3 phonemes last a single frame"
 
 
 def test_clear_errors_before_training(work: Path, tmp_path: Path) -> None:
