@@ -37,8 +37,9 @@ $(VENV)/.installed: pyproject.toml
 # What needs a C compiler is tried last and may fail: the tests that use it then skip and say why.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --quiet -e '.[dev,measure]'
-	@$(PIP) install --quiet -e '.[evaluate]' || \
-	  echo "note: resemblyzer and pesq could not be built (no C compiler?); the tests that use them will skip" >&2
+	@$(PIP) install --quiet -e '.[evaluate]' > $(VENV)/evaluate.log 2>&1 || \
+	  echo "note: resemblyzer and pesq could not be built (no C compiler?), so the tests that use them skip;" \
+	    "see $(VENV)/evaluate.log" >&2
 	@touch $@
 
 say: $(VENV)/.installed ## speak TEXT="..." into OUT (out.wav)

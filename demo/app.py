@@ -188,19 +188,27 @@ def _sliders(voice: Voice) -> tuple[gr.Slider, gr.Slider, gr.Slider]:
 
 
 def launch(host: str = "127.0.0.1", port: int = 7860, voice: str | None = None) -> None:
-    """Serve the page until Ctrl-C. `port` 0 takes the first free one from 7860 on."""
+    """Serve the page until Ctrl-C. `port` 0 takes the first free one from 7860 on.
+
+    Raises SpeechVAEError where the voice cannot be loaded or the port cannot be had.
+    """
     from speechvae import Voice
 
     page = build(Voice.load, voice=voice)
-    _, url, _ = page.launch(
-        server_name=host,
-        server_port=port if port else None,
-        theme=gr.themes.Soft(),
-        css=CSS,
-        share=False,
-        footer_links=[],
-        quiet=True,
-        prevent_thread_lock=True,
-    )
+    try:
+        _, url, _ = page.launch(
+            server_name=host,
+            server_port=port if port else None,
+            theme=gr.themes.Soft(),
+            css=CSS,
+            share=False,
+            footer_links=[],
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as e:
+        raise SpeechVAEError(
+            f"cannot listen on {host}, port {port}: it is taken or not allowed; try another --port, or --port 0"
+        ) from e
     print(f"The demo is at {url} (Ctrl-C stops it).", flush=True)
     page.block_thread()

@@ -215,7 +215,7 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free port.")] = 7860,
     voice: VoiceOption = DEFAULT_VOICE,
 ) -> None:
-    """Open the demo page: speak, compare readings, look at the sound."""
+    """Serve the demo page: speak, compare readings, see the sound."""
     try:
         import importlib
 

@@ -105,7 +105,7 @@ def train(
 def reconstruct(
     work: Annotated[Path, typer.Argument(help="A folder in which the vae stage was trained.")],
 ) -> None:
-    """Write the VAE's reconstructions of its corpus, for a vocoder to be fine-tuned on.
+    """Render the corpus with the VAE, to tune a vocoder on.
 
     A vocoder whose config says `mel_source: vae` then learns from them and from the recordings, half and half.
     """

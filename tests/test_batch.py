@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechvae import SpeechVAEError
@@ -65,6 +65,7 @@ def test_bad_lines_are_refused_with_their_number(line: str, reason: str) -> None
     assert len(bad) == 1 and bad[0].number == 2 and reason in bad[0].reason
 
 
+@settings(max_examples=40)
 @given(st.text(max_size=30))
 def test_an_accepted_id_stays_in_its_folder(name: str) -> None:
     if check_id(name) is None:

@@ -168,3 +168,18 @@ def test_command_reaches_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     with pytest.raises(SystemExit) as done:
         cli.main(["demo", "--port", "8123", "--voice", "anna"])
     assert done.value.code == 0 and seen == {"host": "127.0.0.1", "port": 8123, "voice": "anna"}
+
+
+def test_taken_port_is_a_clear_error(voice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    from demo.app import launch
+    from speechvae import Voice
+
+    monkeypatch.setattr(Voice, "load", lambda name: voice)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SpeechVAEError, match=f"port {port}.*--port 0"):
+            launch(port=port, voice="test")
