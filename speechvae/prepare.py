@@ -115,12 +115,15 @@ def prepare(
         raise SpeechVAEError("no corpus given: name at least one folder with --corpus")
     run = _Run(Path(work), cfg, Limits() if limits is None else limits, jobs, progress)
     texts = _Texts(language, lexicon, symbols) if phonemise else None
-    rows = run.measure_all(_unique(sources, limit, run.report, texts, progress))
-    rows = _drop_outliers(rows, run)
-    run.level(rows)
-    if features and rows:
-        rows = run.cache_all(rows)
-    run.finish(rows, phonemise)
+    try:
+        rows = run.measure_all(_unique(sources, limit, run.report, texts, progress))
+        rows = _drop_outliers(rows, run)
+        run.level(rows)
+        if features and rows:
+            rows = run.cache_all(rows)
+        run.finish(rows, phonemise)
+    finally:
+        run.samples.close()
     return run.report
 
 
@@ -289,8 +292,7 @@ class _Run:
         return [r for r in rows if r["id"] in done]
 
     def finish(self, rows: list[Row], phonemise: bool) -> None:
-        """Write manifest, tables and report, and clear away the temporary samples."""
-        self.samples.close()
+        """Write manifest, tables and report."""
         self.measures.close()
         self.written.close()
         for row in rows:

@@ -255,7 +255,7 @@ def test_a_folder_of_anyones_files(
         write_wav(tmp_path / "wavs" / f"{u.id}.wav", melody(220, 0.8), 24000)
     assert corpus[0].audio is not None
     source = corpus[0].audio.parents[1]
-    without = "recognition,dnsmos,similarity"
+    without = "recognition,dnsmos,similarity,pesq,stoi"
     options = ["--wavs", str(tmp_path / "wavs"), "--corpus", str(source), "--split", "all", "--without", without]
     assert evaluate_folder.run([*options, "-o", str(tmp_path / "out")]) == 0
     assert "4 of 6 utterances have no file" in capsys.readouterr().out.replace("\n", " ")

@@ -281,3 +281,9 @@ def test_real_recordings(shared_dir: Path, tmp_path: Path) -> None:
     # most of this reader's clips begin with half a second of silence, over a loud rumble
     assert np.median([r["start"] for r in found if r["speaker"] == "p239"]) > 0.4
     assert np.median([r["start"] for r in found if r["speaker"] == "kathleen"]) < 0.05
+
+
+def test_a_corpus_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(SpeechVAEError, match="nowhere"):
+        prepare([tmp_path / "nowhere"], tmp_path / "work", progress=False)
+    assert not list((tmp_path / "work").glob("*.part"))
