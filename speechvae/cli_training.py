@@ -84,6 +84,9 @@ def train(
         float | None, typer.Option(min=0, help="Stop after so many minutes; call again to go on.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="`cpu` or `cuda`. Default: a GPU when there is one.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Begin with the weights of this voice (vae: same symbols and speakers).")
+    ] = None,
 ) -> None:
     """Train one stage of a voice, or go on training it.
 
@@ -91,7 +94,7 @@ def train(
     """
     from speechvae.trainer import train as run
 
-    figures = run(config, stage.value, work, minutes=minutes, device=device)
+    figures = run(config, stage.value, work, minutes=minutes, device=device, init=init)
     for name, value in figures.items():
         typer.echo(f"{name:28} {value:.4g}")
 

@@ -21,32 +21,40 @@ from speechvae.config import Config
 from speechvae.errors import SpeechVAEError
 from speechvae.nn.batch import Batch
 from speechvae.stages import STAGES, Stage
+from speechvae.voice_files import find_voice
 
 
 def train(
     config: Config | str | Path, stage: str, work: str | Path, minutes: float | None = None,
     steps: int | None = None, device: str | None = None, progress: bool = True, workers: int = 0,
+    init: str | Path | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Train (or go on training) one stage on a prepared work folder.
 
     Stops after `minutes`, after step number `steps`, or when the stage's own number of steps is done, whichever comes
-    first; call again to go on. Returns the figures of the last evaluation. Writes WORK/checkpoints/STAGE and
+    first; call again to go on. `init`: a voice whose weights a new training starts from; a training that has a
+    checkpoint goes on from that. Returns the figures of the last evaluation. Writes WORK/checkpoints/STAGE and
     WORK/logs/STAGE (TensorBoard).
     """
     cfg = config if isinstance(config, Config) else Config.load(config)
     if stage not in STAGES:
         raise SpeechVAEError(f"no stage {stage!r}: choose one of {', '.join(STAGES)}")
-    return Trainer(STAGES[stage](cfg, Path(work)), device, progress, workers).run(minutes, steps)
+    return Trainer(STAGES[stage](cfg, Path(work)), device, progress, workers, init).run(minutes, steps)
 
 
 class Trainer:
-    def __init__(self, stage: Stage, device: str | None = None, progress: bool = True, workers: int = 0) -> None:
+    def __init__(
+        self, stage: Stage, device: str | None = None, progress: bool = True, workers: int = 0,
+        init: str | Path | None = None,
+    ) -> None:  # fmt: skip
         self.stage, self.cfg, self.progress, self.workers = stage, stage.train, progress, workers
         cpu = device == "cpu" or not torch.cuda.is_available()
         self.accelerator = Accelerator(cpu=cpu, mixed_precision="no" if cpu else "bf16")
         self.store = CheckpointStore(stage.work / "checkpoints" / stage.name)
         torch.manual_seed(self.cfg.seed)
         stage.build()
+        if init is not None and not self.store.exists():
+            stage.start_from(find_voice(init))
         self.shadow = copy.deepcopy(stage.model).eval().requires_grad_(False).to(self.accelerator.device)
         self.model = self.accelerator.prepare(stage.model)
         self.optimizer = self.accelerator.prepare(self._adamw(stage.model))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -18,8 +19,10 @@ from speechvae.errors import SpeechVAEError
 from speechvae.export import export_voice
 from speechvae.prepare import prepare
 from speechvae.reconstruct import reconstruct
+from speechvae.stages import STAGES
 from speechvae.stages.aligner import insane
-from speechvae.trainer import train
+from speechvae.trainer import Trainer, train
+from speechvae.voice_files import ACOUSTIC, VOCODER
 
 TINY = {
     "name": "tiny",
@@ -126,10 +129,28 @@ def test_from_durations_to_a_voice(work: Path, tmp_path: Path) -> None:
     config.vocoder.mel_source = "vae"
     train(config, "vocoder", work, steps=4, device="cpu", progress=False)
     voice = Voice.load(export_voice(work, tmp_path / "voice"))
+    check_start_from_a_voice(work, tmp_path)
     assert voice.name == "tiny" and voice.stats["kl_u"] >= 0
     symbols = " ".join(s for s in voice.settings.symbols if s not in "_^$ ,.?!;:…—")
     audio = voice.say(f"[[{symbols}]]", seed=1)
     assert np.isfinite(audio.wav).all() and audio.duration > 0.1
+
+
+def check_start_from_a_voice(work: Path, tmp_path: Path) -> None:
+    """Trainings that start from an exported voice: its weights, in half precision, are what they begin with."""
+    config = Config.parse(TINY, "here")
+    for stage, part in (("vae", ACOUSTIC), ("vocoder", VOCODER)):
+        shutil.rmtree(work / "checkpoints" / stage)
+        trainer = Trainer(STAGES[stage](config, work), "cpu", progress=False, init=tmp_path / "voice")
+        weights = load_weights(tmp_path / "voice" / part, "voice")
+        begun = trainer.shadow.state_dict()
+        assert weights and all(torch.equal(begun[k], v) for k, v in weights.items())
+    with pytest.raises(SpeechVAEError, match="a voice holds no aligner"):
+        Trainer(STAGES["aligner"](config, work), "cpu", progress=False, init=tmp_path / "voice")
+    (work / "speakers.json").unlink()
+    (work / "speakers.json").write_text('["somebody"]')
+    with pytest.raises(SpeechVAEError, match="other speakers"):
+        Trainer(STAGES["vae"](config, work), "cpu", progress=False, init=tmp_path / "voice")
 
 
 def test_a_checkpoint_of_other_features_is_refused(work: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from speechvae import checkpoint
 from speechvae.config import Config, TrainConfig
 from speechvae.dataset import SegmentBatches, UtteranceBatches
+from speechvae.errors import SpeechVAEError
 from speechvae.nn.batch import Batch
 
 
@@ -23,6 +24,7 @@ class Stage(ABC):
     default_weights: ClassVar[dict[str, float]]
     model: nn.Module
     critics: nn.Module | None = None
+    voice_part: ClassVar[str | None] = None  # the weights file of a voice that this stage makes
 
     def __init__(self, config: Config, work: Path) -> None:
         self.config, self.work = config, work
@@ -61,6 +63,13 @@ class Stage(ABC):
 
     def finish(self, model: nn.Module) -> None:  # noqa: B027 (most stages need none)
         """Called once all steps are done."""
+
+    def start_from(self, voice: Path) -> None:
+        """Take the weights of a voice folder; what the voice does not hold stays as it was made."""
+        if self.voice_part is None:
+            raise SpeechVAEError(f"a voice holds no {self.name}: train it without --init")
+        tensors = checkpoint.load_weights(voice / self.voice_part, "voice")
+        checkpoint.fill(self.model, {**self.model.state_dict(), **tensors}, f"{voice / self.voice_part}")
 
     def fill(self, module: nn.Module, tensors: dict[str, Tensor]) -> None:
         checkpoint.fill(module, tensors, f"the {self.name} checkpoint")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from speechvae.audio import frame_energy
 from speechvae.config import TrainConfig
 from speechvae.dataset import UtteranceBatches, read_features, read_manifest, read_names
+from speechvae.errors import SpeechVAEError
 from speechvae.losses import masked_mean
 from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import Latents, SpeechVAE
@@ -19,6 +21,7 @@ from speechvae.nn import gaussian
 from speechvae.nn.batch import Batch
 from speechvae.nn.layers import sequence_mask
 from speechvae.stages.base import Stage, mean_figures
+from speechvae.voice_files import ACOUSTIC, read_settings
 
 ACTIVE_VARIANCE = 0.01  # of posterior means: more makes a unit active
 
@@ -55,6 +58,7 @@ class TrainableVAE(SpeechVAE):
 
 class VAEStage(Stage):
     name = "vae"
+    voice_part = ACOUSTIC
     default_weights = {"mel": 1.0, "logw": 0.6, "f0": 0.6, "vuv": 0.3, "energy": 0.4, "rate": 1.0, "scales": 0.01}
     model: TrainableVAE
 
@@ -74,6 +78,15 @@ class VAEStage(Stage):
         c = self.config
         self.model = TrainableVAE(c.audio, c.vae, len(self.symbols), len(self.speakers))
         self._set_speaker_means()
+
+    def start_from(self, voice: Path) -> None:
+        settings = read_settings(voice)
+        for what, theirs, mine in (
+            ("symbols", settings.symbols, self.symbols), ("speakers", settings.speakers, self.speakers),
+        ):  # fmt: skip
+            if theirs != mine:
+                raise SpeechVAEError(f"{voice} was trained with other {what} than {self.work}/{what}.json lists")
+        super().start_from(voice)
 
     def _set_speaker_means(self) -> None:
         """Mean log f0 of voiced frames and mean energy, a speaker, over at most 200 clips each."""

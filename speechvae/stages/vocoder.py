@@ -18,10 +18,12 @@ from speechvae.models.critics import Critics
 from speechvae.models.vocoder import Vocoder
 from speechvae.nn.batch import Batch
 from speechvae.stages.base import Stage, mean_figures
+from speechvae.voice_files import VOCODER
 
 
 class VocoderStage(Stage):
     name = "vocoder"
+    voice_part = VOCODER
     default_weights = {"mel": 4.0, "stft": 1.0, "adversarial": 1.0, "features": 1.0, "critic": 1.0}
     model: Vocoder
 
