@@ -24,8 +24,9 @@ from speechvae.errors import SpeechVAEError
 from speechvae.nn.batch import Batch
 
 
-def feature_path(work: str | Path, utterance_id: str) -> Path:
-    return Path(work) / "features" / f"{quote(utterance_id, safe='')}.safetensors"
+def feature_path(work: str | Path, utterance_id: str, kind: str = "features") -> Path:
+    """Where a clip's tensors lie: `kind` is "features" or "reconstructions"."""
+    return Path(work) / kind / f"{quote(utterance_id, safe='')}.safetensors"
 
 
 def cache_features(
@@ -162,15 +163,16 @@ class SegmentBatches(torch.utils.data.Dataset[Batch]):
     """Cuts of `segment_frames` frames for the vocoder: y [B, M, F + 1] (one frame of right context), wav [B, F * hop].
 
     Half of the cuts change level by -12 to +6 dB, never into clipping: voices differ in level, and so do users' clips.
-    `mels`: a folder of other mels of the same clips (a VAE's reconstructions). Half of the cuts then use them and half
-    the recordings' own, so that the vocoder learns the one without forgetting the other; the dev split uses them alone.
+    `reconstructions`: half of the cuts use a VAE's mels of the same clips and half the recordings' own, so that the
+    vocoder learns the one without forgetting the other; without `augment` (the dev split) all use the VAE's.
     """
 
     def __init__(
         self, work: str | Path, rows: list[dict[str, Any]], audio: AudioConfig, train: TrainConfig,
-        mels: Path | None = None, augment: bool = True,
+        reconstructions: bool = False, augment: bool = True,
     ) -> None:  # fmt: skip
-        self.work, self.audio, self.train, self.mels, self.augment = Path(work), audio, train, mels, augment
+        self.work, self.audio, self.train, self.augment = Path(work), audio, train, augment
+        self.reconstructions = reconstructions
         self.rows = rows
         # A clip is drawn as often as it has segments: long clips are not seen less per second than short ones.
         frames = [max(1, round(r["duration"] * audio.frame_rate / train.segment_frames)) for r in rows]
@@ -196,8 +198,8 @@ class SegmentBatches(torch.utils.data.Dataset[Batch]):
             start = int(rng.integers(0, max(1, mel.get_shape()[1] - n)))
             cut_wav = wav[start * hop : (start + n) * hop].float() / 32767
             cut_mel = mel[:, start : start + n + 1].float()
-        if self.mels is not None and (not self.augment or rng.random() < 0.5):
-            with safe_open(str(self.mels / f"{quote(row['id'], safe='')}.safetensors"), "pt") as f:
+        if self.reconstructions and (not self.augment or rng.random() < 0.5):
+            with safe_open(str(feature_path(self.work, row["id"], "reconstructions")), "pt") as f:
                 cut_mel = f.get_slice("mel")[:, start : start + n + 1].float()
         floor = float(np.log(self.audio.floor))
         cut_wav = torch.nn.functional.pad(cut_wav, (0, n * hop - len(cut_wav)))

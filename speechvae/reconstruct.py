@@ -6,13 +6,13 @@ They lie frame by frame beside the recordings, since they use the recordings' ow
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import quote
 
 import torch
 from tqdm import tqdm
 
 from speechvae import checkpoint
 from speechvae.config import Config
+from speechvae.dataset import feature_path
 from speechvae.stages.vae import VAEStage
 
 
@@ -25,11 +25,9 @@ def reconstruct(work: str | Path, progress: bool = True) -> Path:
     store = checkpoint.CheckpointStore(work / "checkpoints" / "vae")
     config = Config.parse(store.state()["config"], "the vae checkpoint")
     stage = VAEStage(config, work)
-    stage.build()
-    stage.fill(stage.model, store.load("ema"))
+    stage.load_trained()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = stage.model.eval().to(device)
-    folder = work / "reconstructions"
+    model = stage.model.to(device)
     for split in ("train", "dev"):
         data = stage.batches(split)
         rows = sorted(data.rows, key=lambda r: len(r["symbols"]))
@@ -41,7 +39,7 @@ def reconstruct(work: str | Path, progress: bool = True) -> Path:
             with torch.inference_mode():
                 mels = model(batch, teacher=0.0, temperature=0.0)["mel"].cpu()
             for i, mel, frames in zip(batch.ids, mels, batch.y_lengths.tolist(), strict=True):
-                path = folder / f"{quote(i, safe='')}.safetensors"
+                path = feature_path(work, i, "reconstructions")
                 mark = config.audio.fingerprint()
                 checkpoint.save_weights(path, {"mel": mel[:, :frames].contiguous()}, half=True, mark=mark)
-    return folder
+    return work / "reconstructions"

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from speechvae.checkpoint import CheckpointStore
 from speechvae.config import Config
 from speechvae.dataset import read_durations, read_manifest
 from speechvae.prepare import prepare
@@ -45,13 +44,12 @@ def test_the_toy_recipe_learns(toy_recipe: ModuleType, repo: Path, tmp_path: Pat
     assert figures["f0"] < 0.8 * figures["prior_f0"]
 
     stage = VAEStage(config, work)
-    stage.build()
-    stage.fill(stage.model, CheckpointStore(work / "checkpoints" / "vae").load("ema"))
+    stage.load_trained()
     data = stage.batches("train")
     factors = {f["id"]: f for f in map(json.loads, (corpus / "factors.jsonl").read_text().splitlines())}
     rows = [r for r in read_manifest(work, "train") if r["id"] in found]
     batch = data.collate(rows)
     with torch.inference_mode():
-        latents = stage.model.eval()(batch, temperature=0.0)["q"].m_u.numpy()
+        latents = stage.model(batch, temperature=0.0)["q"].m_u.numpy()
     pitch = np.array([factors[r["id"]]["pitch"] for r in rows])
     assert recovered(latents, pitch) > 0.5

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from speechvae.checkpoint import CheckpointStore
 from speechvae.config import TrainConfig
 from speechvae.dataset import UtteranceBatches, read_features, read_manifest, read_names, write_durations
 from speechvae.errors import SpeechVAEError
@@ -158,11 +157,3 @@ def insane(symbols: list[str], w: list[int], rate: float) -> str | None:
     if phonemes and short / phonemes > 0.35:
         return f"{short} of {phonemes} phonemes last a single frame"
     return None
-
-
-def load_aligner(stage: AlignerStage) -> Aligner:
-    """The EMA weights of the stage's last checkpoint."""
-    stage.build()
-    store = CheckpointStore(stage.work / "checkpoints" / stage.name)
-    stage.fill(stage.model, store.load("ema"))
-    return stage.model.eval()

@@ -15,6 +15,7 @@ from speechvae.config import Config, TrainConfig
 from speechvae.dataset import SegmentBatches, UtteranceBatches
 from speechvae.errors import SpeechVAEError
 from speechvae.nn.batch import Batch
+from speechvae.voice_files import read_settings
 
 
 class Stage(ABC):
@@ -68,8 +69,16 @@ class Stage(ABC):
         """Take the weights of a voice folder; what the voice does not hold stays as it was made."""
         if self.voice_part is None:
             raise SpeechVAEError(f"a voice holds no {self.name}: train it without --init")
+        self.config.audio.check(read_settings(voice).audio, f"the voice {voice}")
         tensors = checkpoint.load_weights(voice / self.voice_part, "voice")
         checkpoint.fill(self.model, {**self.model.state_dict(), **tensors}, f"{voice / self.voice_part}")
+
+    def load_trained(self) -> None:
+        """Make `model` with the EMA weights of the last checkpoint."""
+        store = checkpoint.CheckpointStore(self.work / "checkpoints" / self.name)
+        self.build()
+        self.fill(self.model, store.load("ema"))
+        self.model.eval()
 
     def fill(self, module: nn.Module, tensors: dict[str, Tensor]) -> None:
         checkpoint.fill(module, tensors, f"the {self.name} checkpoint")

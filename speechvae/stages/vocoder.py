@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
 
 import torch
 from torch import Tensor, nn
 
 from speechvae.audio import LogMel
 from speechvae.config import TrainConfig
-from speechvae.dataset import SegmentBatches, read_manifest
+from speechvae.dataset import SegmentBatches, feature_path, read_manifest
 from speechvae.errors import SpeechVAEError
 from speechvae.losses import MultiResolutionSTFT, adversarial_loss, critic_loss, feature_matching_loss
 from speechvae.models.critics import Critics
@@ -42,15 +41,15 @@ class VocoderStage(Stage):
 
     @cached_property
     def _data(self) -> dict[str, SegmentBatches]:
-        folder = self.work / "reconstructions" if self.config.vocoder.mel_source == "vae" else None
+        from_vae = self.config.vocoder.mel_source == "vae"
         out = {}
         for split in ("train", "dev"):
             rows = read_manifest(self.work, split)
-            if folder is not None:
-                rows = [r for r in rows if (folder / f"{quote(r['id'], safe='')}.safetensors").is_file()]
+            if from_vae:
+                rows = [r for r in rows if feature_path(self.work, r["id"], "reconstructions").is_file()]
                 if not rows:
-                    raise SpeechVAEError(f"no reconstructions in {folder}: run `speechvae reconstruct {self.work}`")
-            out[split] = SegmentBatches(self.work, rows, self.config.audio, self.train, folder, split == "train")
+                    raise SpeechVAEError(f"no reconstructions yet: run `speechvae reconstruct {self.work}`")
+            out[split] = SegmentBatches(self.work, rows, self.config.audio, self.train, from_vae, split == "train")
         return out
 
     def batches(self, split: str) -> SegmentBatches:
