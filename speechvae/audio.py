@@ -115,14 +115,17 @@ def frame_energy(mel: Tensor) -> Tensor:
     return 0.5 * torch.logsumexp(2 * mel, dim=1)
 
 
+F0_WINDOW = (0.62, 1.75)  # of a clip's median f0: what lies outside is looked at again
+
+
 def track_f0(wav: np.ndarray, rate: int, hop: int, f_min: float = 65.0, f_max: float = 600.0) -> np.ndarray:
     """Fundamental frequency in Hz, 0 where unvoiced, one value a hop: float32 [len(wav) // hop].
 
     Probabilistic YIN (Mauch & Dixon, 2014) by librosa, on audio resampled to about 12 kHz and with a quarter of a
-    semitone between its states: six times faster than at full rate, for speech pitch alike.
+    semitone between its states: six times faster than at full rate, for speech pitch alike. Creaky voice leads it an
+    octave astray; a clip with frames far from its median is tracked again within a narrower range (two passes, as in
+    De Looze & Hirst, 2008).
     """
-    import librosa
-
     frames = len(wav) // hop
     factor = max(1, round(rate / 12000))
     while hop % factor:
@@ -130,12 +133,25 @@ def track_f0(wav: np.ndarray, rate: int, hop: int, f_min: float = 65.0, f_max: f
     low = resample(wav, rate, rate // factor) if factor > 1 else wav
     if frames == 0 or float(np.abs(low).max(initial=0.0)) < 1e-5:
         return np.zeros(frames, np.float32)
+    f0 = _pyin(low, rate // factor, hop // factor, f_min, f_max)
+    if (f0 > 0).any():
+        middle = float(np.median(f0[f0 > 0]))
+        floor, ceiling = max(f_min, F0_WINDOW[0] * middle), min(f_max, F0_WINDOW[1] * middle)
+        astray = ((f0 > 0) & ((f0 < floor) | (f0 > ceiling))).sum()
+        if astray > 0.01 * (f0 > 0).sum():
+            f0 = _pyin(low, rate // factor, hop // factor, floor, ceiling)
+    return np.pad(f0, (0, max(0, frames - len(f0))))[:frames]
+
+
+def _pyin(wav: np.ndarray, rate: int, hop: int, f_min: float, f_max: float) -> np.ndarray:
+    import librosa
+
     f0, voiced, _ = librosa.pyin(
-        low, fmin=f_min, fmax=f_max, sr=rate // factor, frame_length=512 * (rate // factor) // 12000 * 2,
-        hop_length=hop // factor, resolution=0.25, max_transition_rate=60, fill_na=0.0, n_thresholds=50,
+        wav, fmin=f_min, fmax=f_max, sr=rate, frame_length=512 * rate // 12000 * 2, hop_length=hop, resolution=0.25,
+        max_transition_rate=60, fill_na=0.0, n_thresholds=50,
     )  # fmt: skip
     f0 = np.where(voiced, f0, 0.0).astype(np.float32)
     # Periodic hum in pauses is not a voice: 45 dB under the clip's loud frames nothing counts.
-    rms = librosa.feature.rms(y=low, frame_length=2 * (hop // factor), hop_length=hop // factor)[0][: len(f0)]
+    rms = librosa.feature.rms(y=wav, frame_length=2 * hop, hop_length=hop)[0][: len(f0)]
     f0[: len(rms)][rms < 10 ** (-45 / 20) * np.percentile(rms, 95)] = 0.0
-    return np.pad(f0, (0, max(0, frames - len(f0))))[:frames]
+    return f0

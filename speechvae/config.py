@@ -54,6 +54,7 @@ class TrainConfig(Settings):
     batch_size: int = Field(16, gt=0)
     segment_frames: int = Field(0, ge=0, description="frames cut from each clip (vocoder); 0 = the whole clip")
     lr: float = Field(1e-3, gt=0)
+    critic_lr: float | None = Field(None, gt=0, description="of the critics; None = lr")
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: int = Field(100, ge=0)
@@ -90,11 +91,16 @@ class VAEConfig(Settings):
     posterior_dim: int = 128
     posterior_layers: int = 3
     prior_layers: int = 2
+    flow_layers: int = Field(4, ge=0, description="couplings of the flow in p(z_p | h, z_u); 0 = a plain Gaussian")
+    flow_dim: int = 96
+    prior_dropout: float = Field(0.3, ge=0, lt=1, description="of the text as the priors see it")
     head_layers: int = 2
     decoder_dim: int = 256
     decoder_layers: int = 5
     decoder_mult: int = 2
     dropout: float = 0.1
+    adversarial_from: int | None = Field(None, description="step at which the mel critic joins; None = never")
+    critic_channels: int = 24
     capacity_u: float = Field(12.0, ge=0, description="nats an utterance that z_u may carry")
     capacity_p: float = Field(1.5, ge=0, description="nats a phoneme that z_p may carry")
     train: TrainConfig = TrainConfig(steps=6000, batch_size=8, lr=1e-3)

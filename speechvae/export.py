@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from speechvae import checkpoint
+from speechvae.calibrate import calibrate
 from speechvae.config import Config
 from speechvae.dataset import read_names
 from speechvae.errors import SpeechVAEError
-from speechvae.models.speech_vae import SpeechVAE
+from speechvae.models.aligner import Aligner
 from speechvae.models.vocoder import Vocoder
+from speechvae.stages.vae import VAEStage
 from speechvae.voice_files import VoiceSettings, save_voice
 
 
-def export_voice(work: str | Path, folder: str | Path, vocoder_kind: str = "network") -> Path:
+def export_voice(work: str | Path, folder: str | Path, vocoder_kind: str = "network", progress: bool = True) -> Path:
     """Make a voice from a work folder: the EMA weights of the last checkpoints, in half precision.
 
+    The priors are calibrated on the way (`speechvae.calibrate`), and the dev figures are those afterwards.
+    The aligner comes along where WORK has one: with it the voice can follow recordings (transfer, repair, audit).
     `vocoder_kind`: "network" (the trained vocoder) or "griffinlim" (no vocoder weights). A model card in the folder is
     kept. Raises SpeechVAEError where a stage has not been trained or was trained on other mel features.
     """
@@ -23,9 +29,9 @@ def export_voice(work: str | Path, folder: str | Path, vocoder_kind: str = "netw
         raise SpeechVAEError(f"vocoder_kind must be network or griffinlim, not {vocoder_kind!r}")
     work = Path(work)
     stores = {s: checkpoint.CheckpointStore(work / "checkpoints" / s) for s in ("vae", "vocoder")}
-    for stage in ("vae", "vocoder") if vocoder_kind == "network" else ("vae",):
-        if not stores[stage].exists():
-            raise SpeechVAEError(f"no checkpoint of stage {stage} in {work}: run `speechvae train --stage {stage}`")
+    for needed in ("vae", "vocoder") if vocoder_kind == "network" else ("vae",):
+        if not stores[needed].exists():
+            raise SpeechVAEError(f"no checkpoint of stage {needed} in {work}: run `speechvae train --stage {needed}`")
     state = stores["vae"].state()
     config = Config.parse(state["config"], "the vae checkpoint")
     symbols, speakers = read_names(work, "symbols"), read_names(work, "speakers")
@@ -36,13 +42,33 @@ def export_voice(work: str | Path, folder: str | Path, vocoder_kind: str = "netw
         config.vocoder = saved.vocoder
         vocoder = Vocoder(config.audio, config.vocoder)
         checkpoint.fill(vocoder, stores["vocoder"].load("ema"), "the vocoder checkpoint")
-    model = SpeechVAE(config.audio, config.vae, len(symbols), len(speakers))
-    weights = {k: v for k, v in stores["vae"].load("ema").items() if not k.startswith("rate.")}
-    checkpoint.fill(model, weights, "the vae checkpoint")
+    stage = VAEStage(config, work)
+    stage.load_trained()
+    figures = {**state.get("figures", {}), **calibrate(stage, stage.model, progress), **_figures(stage)}
+    aligner = trained_aligner(work, config, len(symbols))
     settings = VoiceSettings(
         name=config.name, language=config.language, description=config.description, speakers=speakers,
         default_speaker=speakers[0] if config.default_speaker is None else config.default_speaker,
         symbols=symbols, vocoder_kind=vocoder_kind, audio=config.audio, vae=config.vae, vocoder=config.vocoder,
-        stats={k: round(v, 4) for k, v in state.get("figures", {}).items()},
+        stats={k: round(v, 4) for k, v in figures.items()},
     )  # fmt: skip
-    return save_voice(Path(folder), settings, model, vocoder)
+    return save_voice(Path(folder), settings, stage.model, vocoder, aligner)
+
+
+def trained_aligner(work: Path, config: Config, symbols: int) -> Aligner | None:
+    """The aligner of a work folder (EMA weights), None where none was trained."""
+    store = checkpoint.CheckpointStore(work / "checkpoints" / "aligner")
+    if not store.exists():
+        return None
+    saved = Config.parse(store.state()["config"], "the aligner checkpoint")
+    config.audio.check(saved.audio, "the aligner checkpoint")
+    aligner = Aligner(config.audio.n_mels, symbols, saved.aligner)
+    checkpoint.fill(aligner, store.load("ema"), "the aligner checkpoint")
+    return aligner
+
+
+@torch.no_grad()
+def _figures(stage: VAEStage) -> dict[str, float]:
+    """The stage's evaluation on the whole dev split."""
+    data = stage.batches("dev")
+    return stage.evaluate(stage.model, [data[i] for i in range(len(data))])

@@ -22,7 +22,7 @@ from speechvae.config import AudioConfig
 from speechvae.corpus import Corpus, Utterance, read_corpus
 from speechvae.errors import SpeechVAEError
 from speechvae.journal import Journal, SampleStore, ordered_map, write_text
-from speechvae.validation import VERSION, Limits, Measure, measure, rate_outliers, speaker_gain
+from speechvae.validation import VERSION, Limits, Measure, clip_gain, measure, rate_outliers, speaker_gain
 
 A = TypeVar("A")
 Row = dict[str, Any]
@@ -250,15 +250,16 @@ class _Run:
         return rows
 
     def level(self, rows: list[Row]) -> None:
-        """Give every row its speaker's gain."""
+        """Give every row its gain: the speaker's, evened out from clip to clip."""
         for speaker, group in sorted(_by_speaker(rows).items()):
             found = [r["_measure"] for r in group]
             gain = speaker_gain([m.level for m in found], [m.peak for m in found])
+            middle = float(np.median([m.level for m in found]))
             for row in group:
-                row["gain"] = gain
+                row["gain"] = clip_gain(gain, row["_measure"].level, middle, row["_measure"].peak)
             self.report.speakers[speaker] = {
                 "clips": len(group), "hours": round(sum(r["duration"] for r in group) / 3600, 3),
-                "level": round(float(np.median([m.level for m in found])), 1),
+                "level": round(middle, 1),
                 "gain_db": round(20 * float(np.log10(gain)), 1),
             }  # fmt: skip
 

@@ -188,9 +188,11 @@ class Trainer:
     def _step(self, batch: Batch) -> None:
         # Noise depends on (seed, step) alone: a resumed run draws what an uninterrupted one would.
         torch.manual_seed((self.cfg.seed * 1_000_003 + self.step) * 64 + self.accelerator.process_index)
-        for optimizer in filter(None, (self.optimizer, self.critic_optimizer)):
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate(self.step)
+        rate = self.learning_rate(self.step)
+        ratio = 1.0 if self.cfg.critic_lr is None else self.cfg.critic_lr / self.cfg.lr
+        for optimizer, scale in ((self.optimizer, 1.0), (self.critic_optimizer, ratio)):
+            for group in [] if optimizer is None else optimizer.param_groups:
+                group["lr"] = rate * scale
         logged: dict[str, Tensor] = {}
         self.model.train()
         with self.accelerator.autocast():

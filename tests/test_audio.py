@@ -81,6 +81,15 @@ def test_f0_of_a_tone(hz: float) -> None:
     assert np.median(f0[f0 > 0]) == pytest.approx(hz, rel=0.02)
 
 
+def test_creak_does_not_pull_f0_down_an_octave() -> None:
+    """Every second pulse fainter: within a voice of 160 Hz, a stretch that a tracker may hear as 80 Hz."""
+    wav = np.concatenate([tone(160.0), tone(80.0, 0.25), tone(160.0)])
+    f0 = track_f0(wav, 24000, 256)
+    voiced = f0[f0 > 0]
+    assert np.median(voiced) == pytest.approx(160.0, rel=0.02)
+    assert voiced.min() > 95.0
+
+
 def test_f0_of_silence_and_of_noise_is_unvoiced() -> None:
     assert not track_f0(np.zeros(24000, np.float32), 24000, 256).any()
     noise = np.random.default_rng(0).normal(0, 0.1, 24000).astype(np.float32)

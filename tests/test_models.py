@@ -14,7 +14,7 @@ from speechvae.losses import (
     masked_mean,
 )  # fmt: skip
 from speechvae.models.aligner import Aligner
-from speechvae.models.critics import Critics
+from speechvae.models.critics import Critics, MelCritic
 from speechvae.models.speech_vae import SpeechVAE
 from speechvae.models.vocoder import Vocoder
 from speechvae.nn.batch import Batch
@@ -50,7 +50,7 @@ def test_forward_shapes(vae: SpeechVAE, batch: Batch) -> None:
     out = vae(batch)
     assert out["mel"].shape == (2, 100, 14)
     assert out["z"].z_u.shape == (2, 4) and out["z"].z_p.shape == (2, 2, 4)
-    assert out["q"].m_p.shape == out["p"].logs_p.shape == (2, 2, 4)
+    assert out["q"].m_p.shape == out["p_p"].logs.shape == (2, 2, 4)
     assert not out["mel"][1, :, 10:].any()
 
 
@@ -79,7 +79,7 @@ def test_other_clips_of_a_batch_do_not_matter(vae: SpeechVAE, batch: Batch) -> N
     single = vae(alone, teacher=1.0, temperature=0.0)
     torch.testing.assert_close(both["mel"][1:, :, :10], single["mel"], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(both["q"].m_u[1:], single["q"].m_u, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(both["p"].m_p[1:, :, :2], single["p"].m_p, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(both["p_p"].m[1:, :, :2], single["p_p"].m, atol=1e-4, rtol=1e-4)
 
 
 def test_measured_prosody(vae: SpeechVAE, batch: Batch) -> None:
@@ -94,19 +94,48 @@ def test_measured_prosody(vae: SpeechVAE, batch: Batch) -> None:
 
 
 def test_every_part_of_the_vae_learns(batch: Batch) -> None:
-    from speechvae.nn import gaussian
+    from speechvae.stages.vae import rates
 
     torch.manual_seed(0)
     model = SpeechVAE(AUDIO, TINY, symbols=20, speakers=2)
+    # What starts at exactly zero (the flow's last layers) passes no gradient on at the first step.
+    for name, w in model.named_parameters():
+        if "flow" in name and "proj_out" in name:
+            torch.nn.init.normal_(w, std=0.1)
     out = model(batch)
-    q, p = out["q"], out["p"]
     loss = out["mel"].abs().mean() + out["guess"].stack().abs().mean()
-    loss = loss + gaussian.kl(q.m_u, q.logs_u, p.m_u, p.logs_u).mean()
-    loss = loss + gaussian.kl(q.m_p, q.logs_p, p.m_p, p.logs_p).mean()
+    loss = loss + sum(r.mean() for r in rates(out))
     loss.backward()
     still = [n for n, w in model.named_parameters() if w.grad is None or not w.grad.any()]
     # The likelihoods' scales learn from the stage's losses; padding and unseen symbols have no gradient by design.
     assert [n for n in still if not n.startswith("log_b")] == []
+
+
+def test_mel_critic_scores_patches_and_windows_stay_inside(batch: Batch) -> None:
+    from speechvae.stages.vae import cut, draw_window
+
+    assert batch.y is not None and batch.y_lengths is not None
+    window = draw_window(batch)
+    assert window.shape == (2, 10)
+    assert (window.max(1).values < batch.y_lengths).all() and (window >= 0).all()
+    patch = cut(batch.y, window)
+    torch.testing.assert_close(patch[1], batch.y[1][:, window[1]])
+    score, features = MelCritic(4)(patch)
+    assert score.shape[:2] == (2, 1) and len(features) == 4
+
+
+def test_an_octave_away_is_bridged_not_believed(vae: SpeechVAE, batch: Batch) -> None:
+    from dataclasses import replace
+
+    from speechvae.nn.align import durations_to_path
+
+    assert batch.w is not None and batch.f0 is not None
+    f0 = torch.full_like(batch.f0, 180.0)
+    f0[0, 3:8] = 80.0  # the second phoneme, creaky
+    true = vae.measure(replace(batch, f0=f0), durations_to_path(batch.w, 14))
+    hz = vae.f0_hz(true.f0, batch.speaker)
+    assert hz[0, 0, 1].item() == pytest.approx(180.0, abs=0.5)
+    assert true.vuv[0, 0, 1] == 0 and true.vuv[0, 0, 0] == 1
 
 
 def test_vocoder_length_and_independence_of_distant_frames() -> None:

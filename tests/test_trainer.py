@@ -30,7 +30,8 @@ TINY = {
     "vae": {
         "hidden": 16, "text_layers": 1, "text_heads": 2, "speaker_dim": 4, "z_u_dim": 4, "z_p_dim": 2,
         "posterior_dim": 16, "posterior_layers": 1, "prior_layers": 1, "head_layers": 1, "decoder_dim": 16,
-        "decoder_layers": 1, "train": {"steps": 6, "batch_size": 4},
+        "decoder_layers": 1, "adversarial_from": 3, "critic_channels": 2, "flow_dim": 8,
+        "train": {"steps": 6, "batch_size": 4, "critic_lr": 2e-3},
     },
     "vocoder": {
         "dim": 16, "layers": 1, "adversarial_from": 3, "critic_channels": 2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speechvae.validation import Limits, active_frames, frame_levels, measure, rate_outliers, speaker_gain
+from speechvae.validation import Limits, active_frames, clip_gain, frame_levels, measure, rate_outliers, speaker_gain
 
 RATE = 24000
 
@@ -115,6 +115,13 @@ def test_gain_is_limited_by_the_peaks() -> None:
     assert speaker_gain([-40.0] * 5, [0.5] * 5) * 0.5 == pytest.approx(0.97, abs=0.001)
     # one clip in thousands may exceed the limit: it must not hush the whole speaker
     assert speaker_gain([-40.0] * 4000, [0.2] * 3999 + [0.9]) > 4
+
+
+def test_clips_come_nearer_to_their_speakers_level_and_do_not_clip() -> None:
+    quiet, loud = clip_gain(2.0, -35.0, -29.0, 0.1), clip_gain(2.0, -23.0, -29.0, 0.1)
+    assert 20 * np.log10(quiet / 2) == pytest.approx(4, abs=0.01)  # 6 dB under: a third of it stays
+    assert 20 * np.log10(loud / 2) == pytest.approx(-4, abs=0.01)
+    assert clip_gain(2.0, -35.0, -29.0, 0.4) * 0.4 == pytest.approx(0.97, abs=0.001)
 
 
 def test_wrong_texts_stand_out_by_their_rate() -> None:

@@ -1,4 +1,4 @@
-"""Critics for adversarial training of the vocoder. Used in training only; never shipped.
+"""Critics for adversarial training of the vocoder and of the mel decoder. Used in training only; never shipped.
 
 Multi-period critic: HiFi-GAN (Kong et al. 2020, arXiv 2010.05646). Multi-resolution spectrogram critic: UnivNet
 (Jang et al. 2021, arXiv 2106.07889). Both are small here, so that they can be trained on a CPU.
@@ -18,6 +18,12 @@ class _Stack(nn.Module):
 
     def __init__(self, layers: list[nn.Conv2d], score: nn.Conv2d) -> None:
         super().__init__()
+        for conv in (*layers, score):
+            # PyTorch's own start shrinks the signal layer by layer: the deeper critics then learn nothing for
+            # thousands of steps.
+            nn.init.kaiming_normal_(conv.weight, a=0.1)
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
         self.layers = nn.ModuleList(weight_norm(c) for c in layers)
         self.score = weight_norm(score)
 
@@ -76,3 +82,17 @@ class Critics(nn.Module):
 
     def forward(self, wav: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
         return [critic(wav) for critic in self.critics]
+
+
+class MelCritic(_Stack):
+    """Looks at patches of a log-mel spectrogram [B, M, T]: against the blur of an L1 loss."""
+
+    def __init__(self, channels: int = 24) -> None:
+        c = channels
+        sizes = [(1, c, (2, 1)), (c, 2 * c, (2, 2)), (2 * c, 2 * c, (2, 2)), (2 * c, 2 * c, (2, 1))]
+        convs = [nn.Conv2d(a, b, 5 if a == 1 else 3, s, 2 if a == 1 else 1) for a, b, s in sizes]
+        super().__init__(convs, nn.Conv2d(2 * c, 1, 3, padding=1))
+
+    def forward(self, mel: Tensor) -> tuple[Tensor, list[Tensor]]:
+        # Centre and scale: log-mels of levelled speech lie between -16 and 2.
+        return super().forward(((mel + 5.0) / 3.0)[:, None])

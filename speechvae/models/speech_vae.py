@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from speechvae.audio import frame_energy
 from speechvae.config import AudioConfig, VAEConfig
 from speechvae.models.decoder import MelDecoder, Prosody, ProsodyHeads
 from speechvae.models.posterior import Posterior
-from speechvae.models.prior import Prior
+from speechvae.models.prior import PhonemePrior, Prior
 from speechvae.models.text_encoder import TextEncoder
 from speechvae.nn import gaussian
 from speechvae.nn.align import durations_to_path, pool
@@ -20,6 +21,7 @@ from speechvae.nn.batch import Batch
 from speechvae.nn.layers import sequence_mask
 
 F0_SCALE = 0.25  # natural log units of f0 that become 1
+OCTAVE = math.log(2.0)
 
 
 @dataclass
@@ -69,16 +71,13 @@ class SpeechVAE(nn.Module):
 
     # -- latents -------------------------------------------------------------------------------------------------
 
-    def prior(
-        self, h: Tensor, x_mask: Tensor, g: Tensor, z_u: Tensor | None = None, style_temperature: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Gaussians, Tensor]:  # fmt: skip
-        """Both priors, and the z_u [B, Du] that the phoneme prior is conditioned on: the given one, or a draw."""
-        m_u, logs_u = gaussian.split_stats(self.prior_net.forward_u(h, x_mask, g))
-        if z_u is None:
-            z_u = gaussian.sample(m_u, logs_u, style_temperature, generator)
-        m_p, logs_p = gaussian.split_stats(self.prior_net.forward_p(h, x_mask, z_u, g))
-        return Gaussians(m_u, logs_u, m_p, logs_p), z_u
+    def prior_u(self, h: Tensor, x_mask: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of p(z_u | text, speaker), each [B, Du]."""
+        return self.prior_net.forward_u(h, x_mask, g)
+
+    def prior_p(self, h: Tensor, x_mask: Tensor, g: Tensor, z_u: Tensor) -> PhonemePrior:
+        """p(z_p | h, z_u, speaker) for z_u [B, Du]."""
+        return self.prior_net.forward_p(h, x_mask, z_u, g)
 
     def posterior(
         self, y: Tensor, y_mask: Tensor, path: Tensor, prosody: Prosody, h: Tensor, x_mask: Tensor, g: Tensor,
@@ -97,8 +96,8 @@ class SpeechVAE(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Latents:  # fmt: skip
         """A reading drawn from the prior. The temperatures multiply the standard deviations of z_p and z_u."""
-        p, z_u = self.prior(h, x_mask, g, None, style_temperature, generator)
-        return Latents(z_u, gaussian.sample(p.m_p, p.logs_p, temperature, generator) * x_mask)
+        z_u = gaussian.sample(*self.prior_u(h, x_mask, g), style_temperature, generator)
+        return Latents(z_u, self.prior_p(h, x_mask, g, z_u).sample(temperature, generator))
 
     # -- sound ---------------------------------------------------------------------------------------------------
 
@@ -119,8 +118,9 @@ class SpeechVAE(nn.Module):
     def measure(self, batch: Batch, path: Tensor) -> Prosody:
         """The prosody of recordings, a phoneme: from w [B, N], f0 [B, T] and y [B, M, T]."""
         assert batch.w is not None and batch.f0 is not None and batch.y is not None
-        voiced = (batch.f0 > 0).float()[:, None]
         log_f0 = (batch.f0.clamp_min(1.0).log()[:, None] - self.f0_mean[batch.speaker][:, None, None]) / F0_SCALE
+        # More than an octave from the speaker's mean is creak or a tracker gone astray: bridged, not believed.
+        voiced = ((batch.f0[:, None] > 0) & (log_f0.abs() < OCTAVE / F0_SCALE)).float()
         share = pool(voiced, path)
         mean = pool(log_f0 * voiced, path) / share.clamp_min(1e-3)
         energy = pool(frame_energy(batch.y)[:, None], path) - self.energy_mean[batch.speaker][:, None, None]
@@ -143,7 +143,7 @@ class SpeechVAE(nn.Module):
         h, g = self.encode(x, x_mask, batch.speaker)
         true = self.measure(batch, path)
         q, z = self.posterior(y, y_mask, path, true, h, x_mask, g, temperature)
-        p, _ = self.prior(h, x_mask, g, z.z_u)
+        p_u, p_p = self.prior_u(h, x_mask, g), self.prior_p(h, x_mask, g, z.z_u)
         guess = self.heads(h, x_mask, z.z_u, z.z_p, g)
         told = torch.rand(len(x), 1, 1, device=x.device) < teacher
         mixed = Prosody(
@@ -153,7 +153,10 @@ class SpeechVAE(nn.Module):
             torch.where(told, true.energy, guess.energy.detach()),
         )
         mel = self.decoder(h, z.z_u, z.z_p, g, mixed, w, path, y_mask)
-        return {"q": q, "p": p, "z": z, "true": true, "guess": guess, "mel": mel, "x_mask": x_mask, "y_mask": y_mask}
+        return {
+            "q": q, "p_u": p_u, "p_p": p_p, "z": z, "true": true, "guess": guess, "mel": mel, "x_mask": x_mask,
+            "y_mask": y_mask,
+        }  # fmt: skip
 
 
 def bridge(values: Tensor, known: Tensor) -> Tensor:

@@ -18,12 +18,17 @@ def split_stats(stats: Tensor) -> tuple[Tensor, Tensor]:
     return m, logs.clamp(*LOGS_RANGE)
 
 
+def noise(like: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    """Standard normal values times `temperature`, shaped like a tensor; temperature 0 draws nothing."""
+    if temperature == 0:
+        return torch.zeros_like(like)
+    drawn = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+    return drawn * temperature
+
+
 def sample(m: Tensor, logs: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
     """A reparametrised draw; `temperature` multiplies the standard deviation. Temperature 0 gives the mean."""
-    if temperature == 0:
-        return m
-    noise = torch.randn(m.shape, generator=generator, dtype=m.dtype, device=m.device)
-    return m + noise * logs.exp() * temperature
+    return m + noise(m, temperature, generator) * logs.exp()
 
 
 def kl(m_q: Tensor, logs_q: Tensor, m_p: Tensor, logs_p: Tensor) -> Tensor:
@@ -34,3 +39,8 @@ def kl(m_q: Tensor, logs_q: Tensor, m_p: Tensor, logs_p: Tensor) -> Tensor:
 def log_prob(z: Tensor, m: Tensor, logs: Tensor) -> Tensor:
     """Log density in nats, element by element."""
     return -0.5 * LOG_2PI - logs - 0.5 * (z - m).square() * (-2 * logs).exp()
+
+
+def entropy(logs: Tensor) -> Tensor:
+    """Differential entropy in nats, element by element."""
+    return logs + 0.5 * (LOG_2PI + 1)

@@ -14,7 +14,8 @@ from speechvae.audio import frame_energy
 from speechvae.config import TrainConfig
 from speechvae.dataset import UtteranceBatches, read_features, read_manifest, read_names
 from speechvae.errors import SpeechVAEError
-from speechvae.losses import masked_mean
+from speechvae.losses import adversarial_loss, critic_loss, feature_matching_loss, masked_mean
+from speechvae.models.critics import MelCritic
 from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import Latents, SpeechVAE
 from speechvae.nn import gaussian
@@ -23,7 +24,8 @@ from speechvae.nn.layers import sequence_mask
 from speechvae.stages.base import Stage, mean_figures
 from speechvae.voice_files import ACOUSTIC, read_settings
 
-ACTIVE_VARIANCE = 0.01  # of posterior means: more makes a unit active
+CRITIC_FRAMES = 96  # about a second of each clip
+ACTIVE_VARIANCE = 0.01  # of posterior means, in variances of the (learned) prior: more makes a unit active
 
 
 class RateControl(nn.Module):
@@ -59,7 +61,10 @@ class TrainableVAE(SpeechVAE):
 class VAEStage(Stage):
     name = "vae"
     voice_part = ACOUSTIC
-    default_weights = {"mel": 1.0, "logw": 0.6, "f0": 0.6, "vuv": 0.3, "energy": 0.4, "rate": 1.0, "scales": 0.01}
+    default_weights = {
+        "mel": 1.0, "logw": 0.6, "f0": 0.6, "vuv": 0.3, "energy": 0.4, "rate": 1.0, "scales": 0.01,
+        "adversarial": 0.1, "features": 0.3, "critic": 1.0,
+    }  # fmt: skip
     model: TrainableVAE
 
     @property
@@ -77,6 +82,7 @@ class VAEStage(Stage):
     def build(self) -> None:
         c = self.config
         self.model = TrainableVAE(c.audio, c.vae, len(self.symbols), len(self.speakers))
+        self.critics = None if c.vae.adversarial_from is None else MelCritic(c.vae.critic_channels)
         self._set_speaker_means()
 
     def start_from(self, voice: Path) -> None:
@@ -115,7 +121,28 @@ class VAEStage(Stage):
         return self._data[split]
 
     def forward(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Any]:
-        return model(batch)
+        o = model(batch)
+        if self.critics_active(step):
+            o["window"] = draw_window(batch)
+        return o
+
+    def critics_active(self, step: int) -> bool:
+        start = self.config.vae.adversarial_from
+        return start is not None and step >= start
+
+    def critic_losses(self, critics: nn.Module, batch: Batch, outputs: Any) -> dict[str, Tensor]:
+        assert batch.y is not None
+        window = outputs["window"]
+        return {"critic": critic_loss([critics(cut(batch.y, window))], [critics(cut(outputs["mel"].detach(), window))])}
+
+    def _adversarial(self, critics: nn.Module, batch: Batch, o: dict[str, Any]) -> dict[str, Tensor]:
+        assert batch.y is not None
+        critics.requires_grad_(False)
+        fake = [critics(cut(o["mel"], o["window"]))]
+        with torch.no_grad():
+            real = [critics(cut(batch.y, o["window"]))]
+        critics.requires_grad_(True)
+        return {"adversarial": adversarial_loss(fake), "features": feature_matching_loss(real, fake)}
 
     def losses(self, critics: nn.Module | None, batch: Batch, outputs: Any, step: int) -> dict[str, Tensor]:
         o = outputs
@@ -148,6 +175,8 @@ class VAEStage(Stage):
         }
         nats = self._neg_log_likelihood(o, error, errors, vuv)
         losses["scales"] = nats.mean() / (n.mean() * 100)
+        if critics is not None and self.critics_active(step):
+            losses |= self._adversarial(critics, batch, o)
         losses["neg_elbo"] = (nats + kl_u + kl_p).mean().detach()
         return losses
 
@@ -170,9 +199,12 @@ class VAEStage(Stage):
         rows, m_u, m_p = [], [], []
         for b in batches:
             o = model(b, teacher=0.0, temperature=0.0)
+            # Errors are those of the posterior mean; the rates need a draw around it.
+            o["z"] = Latents(o["z"].z_u, gaussian.sample(o["q"].m_p, o["q"].logs_p) * o["x_mask"])
             losses = self.losses(None, b, o, 0)
-            m_u.append(o["q"].m_u)
-            m_p.append(o["q"].m_p.transpose(1, 2)[o["x_mask"][:, 0]])
+            (mean, logs), q = o["p_u"], o["q"]
+            m_u.append((q.m_u - mean) * (-logs).exp())
+            m_p.append(o["p_p"].noise(q.m_p).transpose(1, 2)[o["x_mask"][:, 0]])
             gap = self._prior_mean_errors(model, b, o)
             kept = ("mel", "logw", "f0", "kl_u", "kl_p", "neg_elbo")
             rows.append({**{k: losses[k] for k in kept}, **gap})
@@ -218,9 +250,23 @@ class VAEStage(Stage):
             writer.add_audio(f"vae/{name}", griffin_lim(mel[None].cpu(), self.config.audio)[0].clamp(-1, 1), step, rate)
 
 
+def draw_window(batch: Batch) -> Tensor:
+    """Frame numbers [B, F] of a random second of each clip (less where a clip is shorter)."""
+    assert batch.y_lengths is not None
+    frames = min(CRITIC_FRAMES, int(batch.y_lengths.min()))
+    room = batch.y_lengths - frames + 1
+    start = (torch.rand(len(room), device=room.device) * room).long()
+    return start[:, None] + torch.arange(frames, device=room.device)
+
+
+def cut(mel: Tensor, window: Tensor) -> Tensor:
+    """The frames [B, F] of log-mels [B, M, T] → [B, M, F]."""
+    return mel.gather(2, window[:, None].expand(-1, mel.shape[1], -1))
+
+
 def rates(outputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """KL of z_u and of z_p in nats an utterance, each [B]."""
-    q, p = outputs["q"], outputs["p"]
-    kl_u = gaussian.kl(q.m_u, q.logs_u, p.m_u, p.logs_u).sum(1)
-    kl_p = (gaussian.kl(q.m_p, q.logs_p, p.m_p, p.logs_p) * outputs["x_mask"]).sum((1, 2))
-    return kl_u, kl_p
+    """KL of z_u and of z_p in nats an utterance, each [B]; that of z_p by its one draw: a flow has no closed form."""
+    q, (m_u, logs_u), prior = outputs["q"], outputs["p_u"], outputs["p_p"]
+    kl_u = gaussian.kl(q.m_u, q.logs_u, m_u, logs_u).sum(1)
+    negative_entropy = (-gaussian.entropy(q.logs_p) * outputs["x_mask"]).sum((1, 2))
+    return kl_u, negative_entropy - prior.log_prob(outputs["z"].z_p).sum(1)

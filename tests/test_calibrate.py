@@ -1,0 +1,66 @@
+"""Calibration: whatever a prior believed, posterior draws get unit noise under it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from speechvae.calibrate import calibrate
+from speechvae.config import Config
+from speechvae.dataset import read_features, read_manifest, write_durations
+from speechvae.nn import gaussian
+from speechvae.prepare import prepare
+from speechvae.stages.vae import VAEStage
+
+TINY = {
+    "vae": {
+        "hidden": 16, "text_layers": 1, "text_heads": 2, "speaker_dim": 4, "z_u_dim": 3, "z_p_dim": 2,
+        "posterior_dim": 16, "posterior_layers": 1, "prior_layers": 1, "head_layers": 1, "decoder_dim": 16,
+        "decoder_layers": 1, "flow_dim": 8, "train": {"steps": 6, "batch_size": 4},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stage(toy_recipe: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> VAEStage:
+    corpus, work = tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("work")
+    toy_recipe.generate(corpus, count=40)
+    prepare([corpus], work, progress=False)
+    config = Config.parse(TINY, "here")
+    durations = {}
+    for row in read_manifest(work):
+        frames = read_features(work, row["id"], config.audio)["mel"].shape[1]
+        durations[row["id"]] = torch.linspace(0, frames, len(row["symbols"]) + 1).round().long().diff()
+    write_durations(work, durations)
+    made = VAEStage(config, Path(work))
+    torch.manual_seed(0)
+    made.build()
+    made.model.eval()
+    return made
+
+
+def test_held_out_noise_has_unit_variance_afterwards(stage: VAEStage) -> None:
+    """A prior made four times too narrow, and one twice too wide, are both put right."""
+    prior = stage.model.prior_net
+    prior.log_scale_u.fill_(0.7)
+    prior.log_scale_p.fill_(-1.4)
+    figures = calibrate(stage, stage.model, progress=False)
+    assert figures["prior_scale_p"] == pytest.approx(prior.log_scale_p.mean().exp().item())
+    torch.manual_seed(3)
+    data, noise = stage.batches("dev"), []
+    with torch.no_grad():
+        for row in data.rows:
+            out = stage.model(data.collate([row]), teacher=0.0, temperature=0.0)
+            draws = (gaussian.sample(out["q"].m_p, out["q"].logs_p) for _ in range(40))
+            noise += [out["p_p"].noise(z)[0].T for z in draws]
+    torch.testing.assert_close(torch.cat(noise).square().mean(0), torch.ones(2), atol=0.3, rtol=0)
+
+
+def test_calibrating_twice_changes_little(stage: VAEStage) -> None:
+    calibrate(stage, stage.model, progress=False)
+    before = stage.model.prior_net.log_scale_u.clone()
+    calibrate(stage, stage.model, progress=False)
+    torch.testing.assert_close(stage.model.prior_net.log_scale_u, before, atol=0.05, rtol=0)
