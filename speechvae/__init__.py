@@ -16,17 +16,25 @@ from typing import TYPE_CHECKING, Any
 from speechvae.errors import SpeechVAEError
 
 if TYPE_CHECKING:
+    from speechvae.direct import blend
+    from speechvae.edits import Edits, parse_words
     from speechvae.synthesis import Audio, AudioChunk, Voice, list_voices
     from speechvae.takes import Take
 
 __version__ = "0.1.0"
-__all__ = ["Audio", "AudioChunk", "SpeechVAEError", "Take", "Voice", "__version__", "list_voices"]
+__all__ = [
+    "Audio", "AudioChunk", "Edits", "SpeechVAEError", "Take", "Voice", "__version__", "blend", "list_voices",
+    "parse_words",
+]  # fmt: skip
 
 _HOME = {
     "Audio": "speechvae.synthesis",
     "AudioChunk": "speechvae.synthesis",
+    "Edits": "speechvae.edits",
     "Voice": "speechvae.synthesis",
+    "blend": "speechvae.direct",
     "list_voices": "speechvae.synthesis",
+    "parse_words": "speechvae.edits",
     "Take": "speechvae.takes",
 }
 

@@ -14,16 +14,18 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechvae.edits import STEADINESS, Edits
 from speechvae.errors import SpeechVAEError
 
 if TYPE_CHECKING:
     from speechvae.synthesis import Voice
+    from speechvae.takes import Take
 
 FORMATS = {
     ".wav": ("WAV", "PCM_16"),
@@ -48,17 +50,29 @@ class Style:
     style_temperature: float | None = None
     length_scale: float = 1.0
     ssml: bool = False
+    steadiness: float = STEADINESS
+    axes: Mapping[str, float] = field(default_factory=dict)
+    edits: Edits = Edits()
+
+    def options(self) -> dict[str, Any]:
+        """As `Voice.say` takes them."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def row(self) -> dict[str, Any]:
+        """As they come back from a manifest."""
+        return json.loads(json.dumps(asdict(self)))
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A file that was written. `duration` and `elapsed` in seconds."""
+    """A file that was written. `duration` and `elapsed` in seconds; `take` where it was asked for."""
 
     path: Path
     seed: int
     duration: float
     elapsed: float
     sample_rate: int
+    take: Take | None = None
 
     @property
     def rtf(self) -> float:
@@ -76,6 +90,11 @@ def check_output(path: Path, overwrite: bool) -> None:
     if path.suffix.lower() not in FORMATS:
         known = ", ".join(FORMATS)
         raise SpeechVAEError(f"cannot tell the audio format of {path}: let its name end in one of {known}")
+    check_free(path, overwrite)
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise before any work is done when `path` may not be written."""
     if path.is_dir():
         raise SpeechVAEError(f"{path} is a folder: name a file in it")
     if path.exists() and not overwrite:
@@ -106,12 +125,14 @@ def speak_to_file(
     seed: int | None = None,
     style: Style | None = None,
     overwrite: bool = False,
+    keep_take: bool = False,
 ) -> Spoken:
     """Speak `text` into `path` (wav, flac, ogg or mp3 by its ending), one sentence in memory at a time.
 
     Args:
         seed: None draws one; it is in the result.
         overwrite: replace an existing file instead of raising.
+        keep_take: return the take with its latents too, a few kilobytes a sentence.
 
     Raises:
         SpeechVAEError: for a text the voice cannot take, an unknown format or an existing file.
@@ -121,10 +142,11 @@ def speak_to_file(
     path = Path(path)
     check_output(path, overwrite)
     seed = new_seed() if seed is None else seed
-    settings = asdict(Style() if style is None else style)
+    settings = (Style() if style is None else style).options()
     kind, subtype = FORMATS[path.suffix.lower()]
     rate = voice.sample_rate
     samples, started = 0, time.perf_counter()
+    take: Take | None = None
     try:
         with _replacing(path) as part, soundfile.SoundFile(
             str(part), "w", samplerate=rate, channels=1, format=kind, subtype=subtype
@@ -132,9 +154,13 @@ def speak_to_file(
             for chunk in voice.stream(text, seed=seed, **settings):
                 file.write(chunk.wav)
                 samples += len(chunk.wav)
+                if keep_take:
+                    earlier = [] if take is None else take.readings
+                    earlier.extend(chunk.take.readings)
+                    take = replace(chunk.take, readings=earlier)
     except soundfile.SoundFileError as e:
         raise SpeechVAEError(f"{path} could not be written as {kind} at {rate} Hz: {e}") from e
-    return Spoken(path, seed, samples / rate, time.perf_counter() - started, rate)
+    return Spoken(path, seed, samples / rate, time.perf_counter() - started, rate, take)
 
 
 @dataclass(frozen=True)
@@ -254,7 +280,7 @@ class _Run:
         out.mkdir(parents=True, exist_ok=True)
         self.manifest = out / MANIFEST
         self.rows = read_manifest(self.manifest)
-        self.wanted: dict[str, Any] = {"voice": voice.name, **asdict(style)}
+        self.wanted: dict[str, Any] = {"voice": voice.name, **style.row()}
         if seed is not None:
             self.wanted["batch_seed"] = seed
             self.seed = seed
@@ -280,7 +306,7 @@ class _Run:
             "seed": seed,
             "batch_seed": self.seed,
             "voice": self.voice.name,
-            **asdict(self.style),
+            **self.style.row(),
         }
         return True
 

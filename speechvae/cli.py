@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from speechvae import cli_training
+from speechvae import cli_recordings, cli_takes, cli_training
 from speechvae.batch import Style
 from speechvae.cli_options import (
     DEFAULT_VOICE,
+    AxisOption,
+    BreakOption,
+    EmphasisOption,
+    EnergyOption,
     ForceOption,
     LengthScaleOption,
+    PitchOption,
+    RangeOption,
+    SaveTakeOption,
     SeedOption,
     SpeakerOption,
     SsmlOption,
+    SteadinessOption,
     StyleTemperatureOption,
     TemperatureOption,
     VoiceOption,
+    axis_values,
+    edited,
     examples,
     print_json,
+    read_text,
+    take_name,
+    text_to_say,
 )
+from speechvae.edits import STEADINESS, Edits
 from speechvae.errors import SpeechVAEError
 
 app = typer.Typer(
@@ -32,6 +47,7 @@ app = typer.Typer(
 Start here:
   speechvae say "Hello there."                 writes out.wav
   speechvae say "Hello there." --seed 7        the same reading every time
+  speechvae takes "Hello there." -o takes      six readings that differ as much as they can
   speechvae demo                               the same in a browser
   speechvae COMMAND --help                     what a command does, with examples
 """,
@@ -62,36 +78,12 @@ def _main(
     _settings["debug"] = debug
 
 
-def _read_text(source: Path | None) -> str:
-    """The UTF-8 text of a file, or of standard input for None."""
-    try:
-        data = sys.stdin.buffer.read() if source is None else source.read_bytes()
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        where = "standard input" if source is None else str(source)
-        raise SpeechVAEError(f"{where} is not UTF-8 text (byte {e.start}): save it as UTF-8 and try again") from e
-
-
-def _text_to_say(text: str | None, file: Path | None) -> str:
-    if (text is None) == (file is None):
-        raise typer.BadParameter("give the text, or a file with -f, or `-` to read standard input: one of them")
-    if text == "-" or (file is not None and str(file) == "-"):
-        return _read_text(None)
-    if file is not None:
-        return _read_text(file)
-    assert text is not None
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as e:
-        raise SpeechVAEError(f"the text is not valid UTF-8 (character {e.start})") from e
-    return text
-
-
 @app.command(epilog=examples(
     'speechvae say "The birch canoe slid on the smooth planks."',
     'speechvae say "Slowly now." -o slow.flac --length-scale 1.3 --seed 7',
     "speechvae say -f chapter1.txt -o chapter1.mp3",
     "echo \"From a pipe.\" | speechvae say - -o pipe.wav",
+    'speechvae say "The wolf is here." --pitch -2st --emphasis wolf --break 2=0.4 --save-take wolf.take.json',
     "speechvae say --ssml '<speak>Wait <break time=\"1s\"/> for it.</speak>'",
 ))  # fmt: skip
 def say(
@@ -107,6 +99,14 @@ def say(
     style_temperature: StyleTemperatureOption = None,
     length_scale: LengthScaleOption = 1.0,
     ssml: SsmlOption = False,
+    steadiness: SteadinessOption = STEADINESS,
+    axis: AxisOption = None,
+    pitch: PitchOption = None,
+    range_: RangeOption = None,
+    energy: EnergyOption = None,
+    emphasis: EmphasisOption = None,
+    breaks: BreakOption = None,
+    save_take: SaveTakeOption = None,
     force: ForceOption = False,
 ) -> None:
     """Speak a text into a file.
@@ -114,15 +114,25 @@ def say(
     Without -o the file is out.wav, which is replaced each time; a file named with -o is replaced only with --force.
     A text may be as long as you like: it is spoken and written sentence by sentence.
     """
-    words = _text_to_say(text, file)
+    words = text_to_say(text, file)
     path, overwrite = (Path("out.wav"), True) if output is None else (output, force)
-    from speechvae.batch import check_output, speak_to_file
+    from speechvae.batch import check_free, check_output, speak_to_file
 
     check_output(path, overwrite)
+    if save_take is not None:
+        check_free(save_take, force)
     from speechvae.synthesis import Voice
 
-    style = Style(speaker, temperature, style_temperature, length_scale, ssml)
-    done = speak_to_file(Voice.load(voice), words, path, seed=seed, style=style, overwrite=overwrite)
+    speaking = Voice.load(voice)
+    edits = edited(Edits(), lambda: speaking.words(words, ssml), pitch, range_, energy, emphasis, breaks)
+    style = Style(
+        speaker, temperature, style_temperature, length_scale, ssml, steadiness, axis_values(axis), edits
+    )
+    done = speak_to_file(
+        speaking, words, path, seed=seed, style=style, overwrite=overwrite, keep_take=save_take is not None
+    )
+    if save_take is not None and done.take is not None:
+        replace(done.take, name=take_name(save_take)).save(save_take)
     typer.echo(f"{done.path}: {done.duration:.2f} s, seed {done.seed}, rtf {done.rtf:.3f}")
 
 
@@ -143,6 +153,11 @@ def batch(
     style_temperature: StyleTemperatureOption = None,
     length_scale: LengthScaleOption = 1.0,
     ssml: SsmlOption = False,
+    steadiness: SteadinessOption = STEADINESS,
+    axis: AxisOption = None,
+    pitch: PitchOption = None,
+    range_: RangeOption = None,
+    energy: EnergyOption = None,
     force: ForceOption = False,
 ) -> None:
     """Speak every line of a file into a file of its own.
@@ -150,11 +165,12 @@ def batch(
     Lines without ids are named by their place in the file: 00001.wav. A run that was stopped goes on where it was.
     Lines that cannot be spoken are listed at the end, the rest is done all the same, and the exit code is then 1.
     """
-    lines = _read_text(None if file == "-" else Path(file)).splitlines()
+    lines = read_text(None if file == "-" else Path(file)).splitlines()
     from speechvae.batch import run_batch
     from speechvae.synthesis import Voice
 
-    style = Style(speaker, temperature, style_temperature, length_scale, ssml)
+    edits = edited(Edits(), tuple, pitch, range_, energy, None, None)
+    style = Style(speaker, temperature, style_temperature, length_scale, ssml, steadiness, axis_values(axis), edits)
     report = run_batch(lines, output, Voice.load(voice), seed=seed, style=style, overwrite=force)
     for refused in report.refused:
         name = f" ({refused.id})" if refused.id else ""
@@ -225,7 +241,8 @@ def demo(
     launch(host=host, port=port, voice=voice)
 
 
-app.add_typer(cli_training.app)
+for _commands in (cli_takes, cli_recordings, cli_training):
+    app.add_typer(_commands.app)
 
 
 def _versions() -> dict[str, str]:

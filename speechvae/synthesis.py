@@ -3,39 +3,63 @@
 from __future__ import annotations
 
 import math
-import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from speechvae.audio import LogMel, griffin_lim, resample
+from speechvae.drawing import (
+    Encoded,
+    Mood,
+    Options,
+    Shift,
+    check_speaker,
+    colour,
+    fine_noise,
+    latents_of,
+    new_take,
+    raw_prosody,
+    reading_of,
+)
+from speechvae.edits import LENGTH_SCALE, Edits, check_number
 from speechvae.errors import SpeechVAEError
 from speechvae.models.decoder import Prosody
-from speechvae.models.speech_vae import F0_SCALE, Latents, SpeechVAE
+from speechvae.models.speech_vae import Latents, SpeechVAE
 from speechvae.models.vocoder import Vocoder
-from speechvae.nn import gaussian
+from speechvae.prosody_edits import all_words, directed, require_words, short_pauses, stretch_pauses, whole_frames
 from speechvae.sound import Audio, AudioChunk, PhonemeTime, WordTime
-from speechvae.takes import Reading, Take, text_fingerprint
+from speechvae.takes import Reading, Take
 from speechvae.text import Sentence, SymbolTable, get_frontend
+from speechvae.text.types import Word
 from speechvae.voice_files import VoiceInfo, VoiceSettings, find_voice, list_voices, load_models
 
-__all__ = ["Audio", "AudioChunk", "Take", "Voice", "VoiceInfo", "list_voices"]
+__all__ = ["Audio", "AudioChunk", "Edits", "Encoded", "Options", "Take", "Voice", "VoiceInfo", "list_voices"]
 
 SILENCE = 0.2  # s, what a text without words sounds like
 SENTENCE_PAUSE = 0.15  # s, between the sentences of one text, beside the silence each sentence carries
-EDGE = 0.2  # s, the longest silence before the first and after the last phoneme
 FADE = 0.005  # s, at the ends of each chunk
 CEILING = 0.97  # of full scale; a louder chunk is turned down as a whole
-LARGEST_SEED = 2**63 - 1
+
+
+@dataclass
+class Plan:
+    """A sentence ready to be spoken: latents, prosody with edits, whole frames w [1, N]."""
+
+    e: Encoded
+    z: Latents
+    reading: Reading
+    prosody: Prosody
+    w: Tensor
 
 
 class Voice:
-    """A loaded voice. `say` and `stream` read text; `perform` replays a take.
+    """A loaded voice. `say` and `stream` read text; `takes` gives diverse readings; `perform` replays a take.
 
     Not thread safe: give each thread its own, or a lock.
     """
@@ -46,6 +70,7 @@ class Voice:
             vocoder.eval()
         self.symbols = SymbolTable(settings.symbols)
         self._frontend: Any = None
+        self.folder: Path | None = None  # where the voice was loaded from
 
     @classmethod
     def load(cls, name_or_path: str | Path = "kathleen", lexicon: Any = None) -> Voice:
@@ -53,8 +78,10 @@ class Voice:
 
         Raises SpeechVAEError where the voice is unknown, unreadable, damaged or made with other mel features.
         """
-        settings, model, vocoder = load_models(find_voice(name_or_path))
+        folder = find_voice(name_or_path)
+        settings, model, vocoder = load_models(folder)
         voice = cls(settings, model, vocoder)
+        voice.folder = folder
         if lexicon is not None:
             voice._frontend = get_frontend(settings.language, lexicon)
         return voice
@@ -103,144 +130,194 @@ class Voice:
             "name": s.name, "language": s.language, "description": s.description, "speakers": self.speakers,
             "default_speaker": s.default_speaker, "sample_rate": self.sample_rate, "symbols": len(s.symbols),
             "vocoder": s.vocoder_kind, "parameters": count, "audio_fingerprint": s.audio.fingerprint(),
-            "temperature": s.temperature, "style_temperature": s.style_temperature, "stats": self.stats,
+            "temperature": s.temperature, "style_temperature": s.style_temperature,
+            "axes": {name: f"1 = {axis.sd:.3g} {axis.unit}" for name, axis in s.axes.items()}, "stats": self.stats,
         }  # fmt: skip
 
     # -- speaking ------------------------------------------------------------------------------------------------
 
-    def say(
-        self, text: str, *, seed: int | None = None, speaker: str | None = None, temperature: float | None = None,
-        style_temperature: float | None = None, length_scale: float = 1.0, ssml: bool = False,
-    ) -> Audio:  # fmt: skip
+    def say(self, text: str, **options: Unpack[Options]) -> Audio:
         """Read a text. Same arguments and seed = same samples; no seed = a new reading, whose seed is reported.
 
-        Args:
-            speaker: one of `speakers`.
-            temperature: variation of phonemes, times the prior's standard deviation; 0 = the most expected.
-            style_temperature: the same for the utterance as a whole.
-            length_scale: > 1 is slower.
-            ssml: `text` is SSML.
+        Options: seed, speaker, temperature, style_temperature, length_scale, ssml, steadiness, axes, edits; see
+        `speechvae.drawing.Options`.
         """
         started = time.perf_counter()
-        take = self._new_take(text, seed, speaker, temperature, style_temperature, length_scale, ssml)
+        take = self._new_take(text, options)
         return Audio.join(list(self._chunks(take)), take, time.perf_counter() - started)
 
-    def stream(
-        self, text: str, *, seed: int | None = None, speaker: str | None = None, temperature: float | None = None,
-        style_temperature: float | None = None, length_scale: float = 1.0, ssml: bool = False,
-    ) -> Iterator[AudioChunk]:  # fmt: skip
+    def stream(self, text: str, **options: Unpack[Options]) -> Iterator[AudioChunk]:
         """The same reading as `say`, sentence by sentence; memory does not grow with the text."""
-        take = self._new_take(text, seed, speaker, temperature, style_temperature, length_scale, ssml)
-        return self._chunks(take)
+        return self._chunks(self._new_take(text, options))
 
-    def perform(self, take: Take) -> Audio:
-        """Replay a take. Its latents must belong to this voice and to its text."""
+    def draw(self, text: str, **options: Unpack[Options]) -> Take:
+        """The take that `say` would read with the same options; no sound is made."""
+        return self.fill(self._new_take(text, options))
+
+    def takes(self, text: str, n: int = 6, *, pool: int | None = None, **options: Unpack[Options]) -> list[Take]:
+        """`n` readings that differ as much as they can, chosen from a pool (default: the larger of 32 and 6 n).
+
+        Options as for `say`; the pool has the seeds from `seed` on. No sound is made: `perform` the takes.
+        """
+        from speechvae.variety import diverse_takes
+
+        return diverse_takes(self, self._new_take(text, options), n, pool)
+
+    def perform(
+        self, take: Take, *, text: str | None = None, speaker: str | None = None, ssml: bool = False,
+        length_scale: float | None = None, edits: Edits | None = None,
+    ) -> Audio:  # fmt: skip
+        """Replay a take exactly, or carry its manner to another text or speaker; `take` stays as it is.
+
+        Args:
+            text: another text; see `speechvae.direct.retake`.
+            speaker: another of `speakers`.
+            ssml: `text` is SSML.
+            length_scale: instead of the take's.
+            edits: instead of the take's.
+
+        Raises SpeechVAEError for a take of another voice, or latents that do not fit its text.
+        """
+        from speechvae.direct import retake
+
         started = time.perf_counter()
+        take = retake(self, take, text, speaker, ssml)
+        if length_scale is not None:
+            check_number("length_scale", length_scale, *LENGTH_SCALE)
+            take = replace(take, length_scale=length_scale)
+        if edits is not None:
+            take = replace(take, edits=edits)
+        require_words(self.frontend, take, take.edits.words)
+        return Audio.join(list(self._chunks(take, replay=True)), take, time.perf_counter() - started)
+
+    def reroll(
+        self, take: Take, words: Sequence[int], seed: int | None = None, temperature: float | None = None
+    ) -> Take:
+        """Draw some words of a take anew and keep the prosody of all others; see `speechvae.direct.reroll`."""
+        from speechvae.direct import reroll
+
+        return reroll(self, take, words, seed, temperature)
+
+    def prosody_of(self, take: Take) -> list[np.ndarray]:
+        """The prosody of each sentence of a take, edits included, [4, N]; no sound is made.
+
+        Rows: log duration in frames (not yet rounded to whole ones), normalised log f0, voicing 0..1, normalised
+        energy. A take without readings is drawn first.
+        """
+        self.check_take(take)
+        take = take if take.readings else self.fill(take)
+        return [plan.prosody.stack()[0].numpy().copy() for plan in self._plans(take, replay=True)]
+
+    def words(self, text: str, ssml: bool = False) -> Iterator[Word]:
+        """The spoken words of a text in order, as edits, `reroll` and `blend` number them, from 1."""
+        return all_words(self.frontend, text, ssml)
+
+    def check_take(self, take: Take) -> None:
+        """Raise SpeechVAEError unless the take was made with this voice."""
         if take.voice != self.name:
             raise SpeechVAEError(f"this take was made with the voice {take.voice!r}, not {self.name!r}: load that one")
-        self._check_speaker(take.speaker)
-        return Audio.join(list(self._chunks(take, take.readings)), take, time.perf_counter() - started)
+        check_speaker(self.settings, take.speaker)
 
-    def _new_take(
-        self, text: str, seed: int | None, speaker: str | None, temperature: float | None,
-        style_temperature: float | None, length_scale: float, ssml: bool,
-    ) -> Take:  # fmt: skip
-        if not isinstance(text, str):
-            raise SpeechVAEError(f"text must be a string, not {type(text).__name__}")
-        seed = secrets.randbelow(2**31) if seed is None else seed
-        if not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
-            raise SpeechVAEError(f"seed must be a whole number from 0 to {LARGEST_SEED}, not {seed!r}")
-        speaker = self.default_speaker if speaker is None else self._check_speaker(speaker)
-        temperature = self.settings.temperature if temperature is None else temperature
-        style = self.settings.style_temperature if style_temperature is None else style_temperature
-        for name, value, low, high in (
-            ("temperature", temperature, 0.0, 3.0), ("style_temperature", style, 0.0, 3.0),
-            ("length_scale", length_scale, 0.25, 4.0),
-        ):  # fmt: skip
-            if not (math.isfinite(value) and low <= value <= high):
-                raise SpeechVAEError(f"{name} must lie between {low} and {high}, not {value}")
-        return Take(text, self.name, speaker, seed, temperature, style, length_scale, ssml)
+    def fill(self, take: Take) -> Take:
+        """The take with readings drawn by its seed and settings."""
+        self.check_take(take)
+        return replace(take, readings=[plan.reading for plan in self._plans(take)])
 
-    def _check_speaker(self, speaker: str) -> str:
-        if speaker not in self.settings.speakers:
-            raise SpeechVAEError(f"{self.name} has no speaker {speaker!r}; it has {', '.join(self.settings.speakers)}")
-        return speaker
+    def parts(self, take: Take) -> Iterator[tuple[int, Sentence, Reading]]:
+        """The sentences of a take with their readings, and the number of the first word of each."""
+        count, first = 0, 1
+        for sentence in self.frontend.stream(take.text, ssml=take.ssml):
+            count += 1
+            if count > len(take.readings):
+                raise SpeechVAEError("the take has fewer sentences than its text: the file was changed by hand")
+            yield first, sentence, take.readings[count - 1]
+            first += len(sentence.words)
+        if count < len(take.readings):
+            raise SpeechVAEError("the take has more sentences than its text: the file was changed by hand")
 
-    def _chunks(self, take: Take, readings: list[Reading] | None = None) -> Iterator[AudioChunk]:
+    def _new_take(self, text: str, options: Options) -> Take:
+        take = new_take(self.settings, text, options)
+        require_words(self.frontend, take, take.edits.words)
+        return take
+
+    def _sentences(self, take: Take) -> Iterator[tuple[int, Sentence, None]]:
+        first = 1
+        for sentence in self.frontend.stream(take.text, ssml=take.ssml):
+            yield first, sentence, None
+            first += len(sentence.words)
+
+    def _plans(self, take: Take, replay: bool = False) -> Iterator[Plan]:
+        """What to say, sentence by sentence: from the take's readings, or drawn as it goes."""
+        shift = Shift.along(self.settings, {} if replay else take.axes)
+        mood = Mood(take.seed, take.steadiness, self.settings.vae.z_u_dim)
+        parts = self.parts(take) if replay else self._sentences(take)
+        for index, (first, sentence, reading) in enumerate(parts):
+            # Around each sentence, not around the loop: between two of them the caller's own code runs.
+            with torch.inference_mode():
+                plan = self._plan(take, index, first, sentence, reading, mood, shift)
+            yield plan
+
+    def _plan(
+        self, take: Take, index: int, first: int, sentence: Sentence, reading: Reading | None, mood: Mood, shift: Shift
+    ) -> Plan:
+        e = self.encode(sentence, take.speaker)
+        if reading is None:
+            fine = fine_noise(take.seed, index, self.settings.vae.z_p_dim, len(e.symbols))
+            noise = Latents(mood.step() * take.style_temperature, fine * take.temperature)
+            z = colour(self.model, e, noise, shift)
+        else:
+            z = latents_of(self.settings, e, reading)
+        raw = raw_prosody(self.model, e, z, reading)
+        prosody, w = directed(
+            raw, sentence, e.owners, length_scale=take.length_scale, edits=take.edits, first_word=first,
+            rate=self.settings.audio.frame_rate, centre=None if reading is None else reading.centre,
+        )  # fmt: skip
+        return Plan(e, z, reading_of(e, z) if reading is None else reading, prosody, whole_frames(w, e.owners))
+
+    def _chunks(self, take: Take, replay: bool = False) -> Iterator[AudioChunk]:
         """One chunk a sentence. Each chunk's `take` holds the latents of its own sentence."""
-        if self._frontend is None:
-            self._frontend = get_frontend(self.language)
-        at, index = 0, 0
-        for index, sentence in enumerate(self._frontend.stream(take.text, ssml=take.ssml), start=1):
-            reading = None
-            if readings is not None:
-                if index > len(readings):
-                    raise SpeechVAEError("the take has fewer sentences than its text: the file was changed by hand")
-                reading = readings[index - 1]
-            chunk = self._speak(sentence, take, index - 1, reading)
+        at, index = 0, -1
+        for index, plan in enumerate(self._plans(take, replay)):
+            chunk = self._speak(plan, take, index)
             chunk.start = at / self.sample_rate
             at += len(chunk.wav)
             yield chunk
-        if index == 0:
+        if index < 0:
             yield AudioChunk.silence(SILENCE, self.settings.audio, take)
 
+    @property
+    def frontend(self) -> Any:
+        """Text → sentences of words and phonemes; made at first use."""
+        if self._frontend is None:
+            self._frontend = get_frontend(self.language)
+        return self._frontend
+
     @torch.inference_mode()
-    def _speak(self, sentence: Sentence, take: Take, index: int, reading: Reading | None) -> AudioChunk:
+    def encode(self, sentence: Sentence, speaker: str | None = None) -> Encoded:
+        """A sentence of the frontend, as the model sees it when `speaker` says it."""
         symbols, owners = sentence.symbols()
+        name = self.default_speaker if speaker is None else check_speaker(self.settings, speaker)
         x = torch.tensor([self.symbols.encode(symbols, nearest=True)])
-        speaker = torch.tensor([self.settings.speakers.index(take.speaker)])
+        index = torch.tensor([self.settings.speakers.index(name)])
         x_mask = torch.ones(1, 1, x.shape[1], dtype=torch.bool)
-        h, g = self.model.encode(x, x_mask, speaker)
-        mark = text_fingerprint(symbols)
-        if reading is None:
-            z = self._draw(h, x_mask, g, take, index)
-        elif reading.fingerprint != mark or reading.z_p.shape[1] != len(symbols):
-            raise SpeechVAEError(f"the take's latents do not belong to {sentence.text!r}: its text was changed")
-        else:
-            z = Latents(torch.from_numpy(reading.z_u)[None], torch.from_numpy(reading.z_p)[None])
-        prosody = self.model.prosody(h, x_mask, z, g)
-        w = self._durations(prosody, sentence, owners, take.length_scale, first=index == 0)
-        apply_marks(prosody, sentence, owners)
-        mel = self.model.decode(h, z, g, prosody, w)
-        audio = self.settings.audio
+        h, g = self.model.encode(x, x_mask, index)
+        return Encoded(sentence, symbols, owners, x, x_mask, index, h, g)
+
+    @torch.inference_mode()
+    def _speak(self, plan: Plan, take: Take, index: int) -> AudioChunk:
+        e, w, audio = plan.e, plan.w, self.settings.audio
+        prosody, short = short_pauses(plan.prosody, w, e.owners, audio.frame_rate)
+        mel = stretch_pauses(self.model.decode(e.h, plan.z, e.g, prosody, short), short, w)
         pause = round(SENTENCE_PAUSE * audio.frame_rate) if index > 0 else 0
         wav = np.pad(self._finish(self._vocode(mel)[0].numpy()), (pause * audio.hop, 0))
-        latents = Reading(sentence.text, mark, z.z_u[0].numpy().copy(), z.z_p[0].numpy().copy())
-        hz = self.model.f0_hz(prosody.f0, speaker)[0, 0] * (prosody.vuv[0, 0] >= 0.5)
-        words, phonemes = self._times(sentence, symbols, owners, w[0], hz, prosody.energy[0, 0], pause)
+        hz = self.model.f0_hz(plan.prosody.f0, e.speaker)[0, 0] * (plan.prosody.vuv[0, 0] >= 0.5)
+        words, phonemes = self._times(e, w[0], hz, plan.prosody.energy[0, 0], pause)
         f0 = np.pad(np.repeat(hz.numpy(), w[0].numpy()).astype(np.float32), (pause, 0))
         picture = np.pad(mel[0].numpy(), ((0, 0), (pause, 0)), constant_values=math.log(audio.floor))
         return AudioChunk(
-            wav=wav, sample_rate=self.sample_rate, words=words, text=sentence.text, index=index, start=0.0,
-            take=Take(**{**take.__dict__, "readings": [latents]}), mel=picture, phonemes=phonemes, f0=f0,
+            wav=wav, sample_rate=self.sample_rate, words=words, text=e.sentence.text, index=index, start=0.0,
+            take=replace(take, readings=[plan.reading]), mel=picture, phonemes=phonemes, f0=f0,
         )  # fmt: skip
-
-    def _draw(self, h: Tensor, x_mask: Tensor, g: Tensor, take: Take, index: int) -> Latents:
-        """A reading from the prior. All sentences of a text share the noise of z_u: one mood, not a shuffle."""
-        style = torch.Generator().manual_seed(take.seed)
-        _, z_u = self.model.prior(h, x_mask, g, None, take.style_temperature, style)
-        p, _ = self.model.prior(h, x_mask, g, z_u)
-        fine = torch.Generator().manual_seed((take.seed * 1_000_003 + index + 1) % LARGEST_SEED)
-        return Latents(z_u, gaussian.sample(p.m_p, p.logs_p, take.temperature, fine))
-
-    def _durations(
-        self, prosody: Prosody, sentence: Sentence, owners: list[int], length_scale: float, first: bool
-    ) -> Tensor:
-        """Whole frames [1, N]: each at least 1, their running sum rounded, so that no length is lost or gained."""
-        w = prosody.logw[0, 0].exp().clamp(0.5, 400.0) * length_scale
-        rate = self.settings.audio.frame_rate
-        for i, owner in enumerate(owners):
-            if owner >= 0:
-                w[i] = w[i] / sentence.words[owner].rate
-        after = [i + 1 for i in range(len(owners) - 1) if owners[i] >= 0 and owners[i + 1] != owners[i]]
-        for place, seconds in zip(after, sentence.break_after, strict=True):
-            if seconds is not None:
-                w[place] = max(float(w[place]), seconds * rate)
-        w[0] = w[0].clamp_max(EDGE * rate) + sentence.break_before * rate
-        w[-1] = w[-1].clamp_max(EDGE * rate)
-        ends = w.cumsum(0).round().long()
-        whole = ends.diff(prepend=ends.new_zeros(1))
-        return whole.clamp_min(1)[None]
 
     def _finish(self, wav: np.ndarray) -> np.ndarray:
         """Fades at the ends, and a ceiling for the level."""
@@ -255,19 +332,18 @@ class Voice:
         return wav
 
     def _times(
-        self, sentence: Sentence, symbols: list[str], owners: list[int], w: Tensor, hz: Tensor, energy: Tensor,
-        pause: int,
-    ) -> tuple[list[WordTime], list[PhonemeTime]]:  # fmt: skip
+        self, e: Encoded, w: Tensor, hz: Tensor, energy: Tensor, pause: int
+    ) -> tuple[list[WordTime], list[PhonemeTime]]:
         """Seconds from the start of a chunk that begins with `pause` frames of silence."""
         ends = ((w.cumsum(0) + pause) / self.settings.audio.frame_rate).tolist()
         starts = [pause / self.settings.audio.frame_rate, *ends[:-1]]
         phonemes = [
             PhonemeTime(s, a, b, f, e)
-            for s, a, b, f, e in zip(symbols, starts, ends, hz.tolist(), energy.tolist(), strict=True)
+            for s, a, b, f, e in zip(e.symbols, starts, ends, hz.tolist(), energy.tolist(), strict=True)
         ]
         words = []
-        for i, word in enumerate(sentence.words):
-            own = [j for j, owner in enumerate(owners) if owner == i]
+        for i, word in enumerate(e.sentence.words):
+            own = [j for j, owner in enumerate(e.owners) if owner == i]
             words.append(WordTime(word.text, starts[own[0]], ends[own[-1]]))
         return words, phonemes
 
@@ -287,11 +363,3 @@ class Voice:
         samples = resample(np.asarray(wav, np.float32), rate, self.sample_rate)
         return LogMel(self.settings.audio)(torch.from_numpy(samples)[None])[0].numpy()
 
-
-def apply_marks(prosody: Prosody, sentence: Sentence, owners: list[int]) -> None:
-    """Put SSML's pitch and emphasis into predicted prosody, in place. Emphasis 1: two semitones and 3 dB up."""
-    for i, owner in enumerate(owners):
-        word = sentence.words[owner] if owner >= 0 else None
-        if word is not None and (word.pitch or word.emphasis):
-            prosody.f0[0, 0, i] += (word.pitch + 2 * word.emphasis) * math.log(2) / 12 / F0_SCALE
-            prosody.energy[0, 0, i] += 0.35 * word.emphasis

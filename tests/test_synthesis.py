@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from speechvae import Voice, list_voices
+from speechvae import Edits, Voice, list_voices
+from speechvae.drawing import Mood
 from speechvae.errors import SpeechVAEError
+from speechvae.prosody_edits import find_words, whole_frames
 from speechvae.takes import Take
+from speechvae.voice_files import Axis
 
 TEXT = "Hello there, my friend. How are you today?"
 
@@ -84,12 +89,21 @@ def test_length_scale_stretches(voice: Any) -> None:
         ({"style_temperature": 99.0}, "style_temperature must lie between"),
         ({"length_scale": 0.0}, "length_scale must lie between"),
         ({"seed": -3}, "seed must be a whole number"),
+        ({"seed": True}, "seed must be a whole number"),
         ({"speaker": "nobody"}, "no speaker 'nobody'; it has one, two"),
+        ({"steadiness": 1.5}, "steadiness must lie between 0 and 1, not 1.5"),
+        ({"axes": {"pitch": 1.0}}, "the voice test has no axis 'pitch'; it has none"),
+        ({"edits": Edits(emphasis=((2, 1.0),))}, "there is no word 2: the text has 1 words"),
+        ({"edits": Edits(breaks=((7, 1.0),))}, "there is no word 7"),
     ],
 )
 def test_wrong_options_are_explained(voice: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpeechVAEError, match=message):
         voice.say("Hello.", **options)
+    with pytest.raises(SpeechVAEError, match=message):
+        voice.stream("Hello.", **options)  # before the first chunk is asked for
+    with pytest.raises(TypeError, match="loudness"):
+        voice.say("Hello.", loudness=1)
     with pytest.raises(SpeechVAEError, match="text must be a string"):
         voice.say(None)
 
@@ -111,6 +125,166 @@ def test_ssml_breaks_rate_and_pitch_are_heard(voice: Any) -> None:
     high = voice.say('<speak>one <prosody pitch="+12st">two</prosody> three</speak>', **expected)
     pairs = [(a.f0, b.f0) for a, b in zip(plain.phonemes, high.phonemes, strict=True) if a.f0 > 0 and a.f0 != b.f0]
     assert all(b / a == pytest.approx(2.0, rel=1e-3) for a, b in pairs)
+
+
+# -- steadiness ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 1.0])
+def test_the_mood_is_a_stationary_process(rho: float) -> None:
+    chains = [Mood(seed, rho, 64) for seed in range(60)]
+    e = torch.stack([torch.cat([chain.step() for _ in range(6)]) for chain in chains], 1)  # [6, 60, 64]
+    assert torch.allclose(e.square().mean((1, 2)), torch.ones(6), atol=0.08)
+    for lag in (1, 3):
+        found = (e[lag:] * e[:-lag]).mean((1, 2))
+        assert torch.allclose(found, torch.full_like(found, rho**lag), atol=0.06)
+
+
+def test_steadiness_of_a_text(voice: Any) -> None:
+    text = "One more. " * 4
+    steady, drifting, restless = (
+        [r.z_u for r in voice.say(text, seed=3, steadiness=s).take.readings] for s in (1.0, 0.9, 0.0)
+    )
+    assert all(np.array_equal(z, steady[0]) for z in steady)
+    for other in (drifting, restless):
+        assert np.array_equal(other[0], steady[0])
+        assert all(not np.allclose(a, b, atol=1e-4) for a, b in zip(other, other[1:], strict=False))
+    step = [np.mean([np.abs(a - b).mean() for a, b in zip(z, z[1:], strict=False)]) for z in (drifting, restless)]
+    assert step[0] < 0.75 * step[1]
+    assert voice.say("Hello.", seed=1).take.steadiness == 0.9
+
+
+# -- axes ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_axis_moves_the_latents_by_itself_and_nothing_else(voice: Any) -> None:
+    axes = {
+        "pitch": Axis(z_u=[1.0, 0.0, -2.0, 0.5], z_p=[0.25, -1.0], sd=2.0, unit="semitones"),
+        "rate": Axis(z_u=[0.0, 3.0, 0.0, 0.0], z_p=[0.0, 0.0], sd=0.1, unit="log"),
+    }
+    own = Voice(voice.settings.model_copy(update={"axes": axes}), voice.model, voice.vocoder)
+    plain, moved = own.say(TEXT, seed=2), own.say(TEXT, seed=2, axes={"pitch": 1.5, "rate": -1.0})
+    for a, b in zip(plain.take.readings, moved.take.readings, strict=True):
+        assert np.allclose(b.z_u - a.z_u, [1.5, -3.0, -3.0, 0.75], atol=1e-5)
+        assert np.allclose(b.z_p - a.z_p, np.array([[0.375], [-1.5]]), atol=1e-5)
+    assert moved.take.axes == {"pitch": 1.5, "rate": -1.0}
+    assert np.array_equal(own.perform(moved.take).wav, moved.wav) and not np.array_equal(plain.wav, moved.wav)
+    with pytest.raises(SpeechVAEError, match="no axis 'mood'; it has pitch, rate"):
+        own.say(TEXT, axes={"mood": 1.0})
+    with pytest.raises(SpeechVAEError, match="axis pitch must lie between -5 and 5"):
+        own.say(TEXT, axes={"pitch": 6.0})
+
+
+# -- edits -----------------------------------------------------------------------------------------------------------
+
+
+def of_words(voice: Any, audio: Any, words: set[int]) -> list[bool]:
+    """For each phoneme of a reading of TEXT: does it belong to one of these words?"""
+    inside, first = [], 1
+    for sentence in voice.frontend(TEXT):
+        inside += [o >= 0 and first + o in words for o in sentence.symbols()[1]]
+        first += len(sentence.words)
+    assert len(inside) == len(audio.phonemes)
+    return inside
+
+
+def test_pitch_moves_every_voiced_phoneme_by_exactly_that(voice: Any) -> None:
+    plain, high = voice.say(TEXT, seed=1), voice.say(TEXT, seed=1, edits=Edits(pitch=2.0))
+    pairs = [(a.f0, b.f0) for a, b in zip(plain.phonemes, high.phonemes, strict=True) if a.f0 > 0]
+    assert len(pairs) > 3
+    assert all(12 * np.log2(b / a) == pytest.approx(2.0, abs=1e-4) for a, b in pairs)
+    assert [p.end for p in plain.phonemes] == [p.end for p in high.phonemes]
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1.5])
+def test_range_scales_around_the_mean(voice: Any, factor: float) -> None:
+    takes = [voice.draw("Hello there, my friend.", seed=1, edits=Edits(range=f)) for f in (1.0, factor)]
+    (plain,), (scaled,) = (voice.prosody_of(t) for t in takes)
+    weight = np.exp(plain[0]) * plain[2]
+    raw = np.exp(voice.prosody_of(replace(takes[0], length_scale=1.0))[0][0])
+    assert np.allclose(raw, np.exp(plain[0]))
+    mean = [float((p[1] * weight).sum() / weight.sum()) for p in (plain, scaled)]
+    assert plain[1].std() > 0.01 and scaled[1].std() == pytest.approx(factor * plain[1].std(), abs=1e-5)
+    # The edges are shortened after the mean is taken, and are as good as unvoiced in a real voice.
+    assert mean[1] == pytest.approx(mean[0], abs=0.05 * abs(1 - factor))
+    assert np.array_equal(plain[[0, 2, 3]], scaled[[0, 2, 3]])
+
+
+def test_energy_is_in_decibels(voice: Any) -> None:
+    plain, loud = voice.say(TEXT, seed=1), voice.say(TEXT, seed=1, edits=Edits(energy=6.0))
+    moved = [b.energy - a.energy for a, b in zip(plain.phonemes, loud.phonemes, strict=True)]
+    assert moved == pytest.approx([np.log(10 ** (6 / 20))] * len(moved), abs=1e-5)
+
+
+def test_emphasis_is_longer_higher_and_louder_on_its_word_only(voice: Any) -> None:
+    plain, stressed = voice.say(TEXT, seed=1), voice.say(TEXT, seed=1, edits=Edits(emphasis=((4, 1.0), (6, -0.5))))
+    lengths = [w.end - w.start for a in (plain, stressed) for w in a.words]
+    assert lengths[8 + 3] > lengths[3] * 1.1 and lengths[8 + 5] <= lengths[5]
+    fourth, others = of_words(voice, plain, {4}), of_words(voice, plain, {4, 6})
+    for a, b, four, edited in zip(plain.phonemes, stressed.phonemes, fourth, others, strict=True):
+        if four:
+            assert b.energy - a.energy == pytest.approx(np.log(10 ** (3 / 20)), abs=1e-5)
+            assert a.f0 == 0 or 12 * np.log2(b.f0 / a.f0) == pytest.approx(2.0, abs=1e-3)
+        elif not edited:
+            assert (a.f0, a.energy) == (b.f0, b.energy)
+            assert b.end - b.start == pytest.approx(a.end - a.start, abs=1e-6)
+
+
+def test_emphasis_by_ssml_and_by_hand_agree(voice: Any) -> None:
+    marked = voice.say("<speak>one <emphasis level='strong'>two</emphasis> three</speak>", seed=1, ssml=True)
+    by_hand = voice.say("<speak>one two three</speak>", seed=1, ssml=True, edits=Edits(emphasis=((2, 1.0),)))
+    assert np.array_equal(marked.wav, by_hand.wav)
+
+
+def test_breaks_only_lengthen(voice: Any) -> None:
+    plain = voice.say(TEXT, seed=1)
+    long, short = (voice.say(TEXT, seed=1, edits=Edits(breaks=((1, s), (6, s)))) for s in (1.0, 0.001))
+    assert np.array_equal(short.wav, plain.wav)
+    for word in (0, 5):
+        gap = long.words[word + 1].start - long.words[word].end
+        assert gap == pytest.approx(1.0, abs=0.011)
+        assert gap > plain.words[word + 1].start - plain.words[word].end + 0.2
+    for a, b in zip(plain.words, long.words, strict=True):
+        assert b.end - b.start == pytest.approx(a.end - a.start, abs=1e-6)
+    assert np.array_equal(short.wav, voice.say(TEXT, seed=1, edits=Edits(breaks=((8, 0.0),))).wav)
+
+
+def test_edits_in_a_stream(voice: Any) -> None:
+    options: Any = {"seed": 4, "edits": Edits(1.0, 1.2, 2.0, ((2, 1.0), (7, 1.0)), ((6, 0.5),))}
+    chunks = list(voice.stream(TEXT, **options))
+    assert np.array_equal(np.concatenate([c.wav for c in chunks]), voice.say(TEXT, **options).wav)
+    assert len(chunks) == 2 and chunks[1].take.edits == options["edits"]
+
+
+def test_whole_frames_of_a_word_do_not_depend_on_other_words() -> None:
+    owners = [-1, 0, 0, 0, -1, 1, 1, -1]
+    w = torch.tensor([3.4, 1.4, 1.4, 1.4, 0.2, 7.5, 2.2, 1.0])
+    frames = whole_frames(w, owners)[0].tolist()
+    assert frames == [3, 1, 2, 1, 1, 8, 2, 1]
+    w[1:4] *= 10
+    assert whole_frames(w, owners)[0].tolist()[4:] == frames[4:]
+
+
+def test_words_and_their_numbers(voice: Any) -> None:
+    words = list(voice.words("It cost $42, my friend. Friend? My FRIEND!"))
+    assert find_words(words, "friend") == [n for n, w in enumerate(words, 1) if w.text.lower() == "friend"]
+    assert len(find_words(words, "Friend.")) == 3 and find_words(words, "forty") and find_words(words, "foe") == []
+    assert find_words(words, "?") == []
+
+
+def test_a_long_pause_is_quiet() -> None:
+    voice = Voice.load("kathleen")
+    audio = voice.say(
+        "The birch canoe slid on the smooth planks.", seed=1, edits=Edits(breaks=((5, 2.0),), pitch=1.0)
+    )
+    start, end = audio.words[4].end, audio.words[5].start
+    assert end - start == pytest.approx(2.0, abs=0.02)
+    pause = audio.wav[round((start + 0.2) * 24000) : round((end - 0.1) * 24000)]
+    level, rest = (20 * np.log10(np.sqrt(np.mean(x**2))) for x in (pause, audio.wav[: round(start * 24000)]))
+    assert level < rest - 20
+
+
+# -- takes -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_take_replays_exactly_from_its_file(voice: Any, tmp_path: Path) -> None:
