@@ -1,4 +1,7 @@
-"""Voices on disk: a folder with `voice.yaml`, `acoustic.safetensors` and, unless Griffin-Lim, `vocoder.safetensors`."""
+"""Voices on disk: a folder with `voice.yaml`, `acoustic.safetensors` and, unless Griffin-Lim, `vocoder.safetensors`.
+
+What starts from a recording (transfer, repair, audit) needs `aligner.safetensors` too, which is read when it is used.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,26 @@ import torch
 from pydantic import Field, ValidationError
 
 from speechvae import checkpoint
-from speechvae.config import AudioConfig, Settings, VAEConfig, VocoderConfig, read_yaml
+from speechvae.config import AlignerConfig, AudioConfig, Settings, VAEConfig, VocoderConfig, read_yaml
 from speechvae.errors import SpeechVAEError
+from speechvae.models.aligner import Aligner
 from speechvae.models.speech_vae import SpeechVAE
 from speechvae.models.vocoder import Vocoder
 
 SHIPPED = Path(__file__).parent / "voices"
-ACOUSTIC, VOCODER = "acoustic.safetensors", "vocoder.safetensors"
+ACOUSTIC, VOCODER, ALIGNER = "acoustic.safetensors", "vocoder.safetensors", "aligner.safetensors"
+
+
+class Axis(Settings):
+    """A direction in the latents that moves one property of a reading by one standard deviation of the training set.
+
+    z_u [Du] is added to the utterance latent, z_p [Dp] to every phoneme's; `sd` is that standard deviation, in `unit`.
+    """
+
+    z_u: list[float]
+    z_p: list[float]
+    sd: float
+    unit: str
 
 
 class VoiceSettings(Settings):
@@ -35,6 +51,8 @@ class VoiceSettings(Settings):
     audio: AudioConfig = AudioConfig()
     vae: VAEConfig = VAEConfig()
     vocoder: VocoderConfig = VocoderConfig()
+    aligner: AlignerConfig | None = Field(None, description="None: the voice cannot listen to recordings")
+    axes: dict[str, Axis] = Field(default_factory=dict, description="directions of pitch, range, rate, energy")
     stats: dict[str, float] = Field(default_factory=dict, description="figures of the last evaluation on the dev split")
 
 
@@ -92,6 +110,18 @@ def load_models(folder: Path) -> tuple[VoiceSettings, SpeechVAE, Vocoder | None]
     return settings, model, vocoder
 
 
+def load_aligner(folder: Path, settings: VoiceSettings) -> Aligner:
+    """The aligner of a voice folder; SpeechVAEError where it has none."""
+    if settings.aligner is None:
+        raise SpeechVAEError(
+            f"the voice {settings.name} has no aligner, without which no recording can be followed: train the stage "
+            "(`speechvae train --stage aligner`) and `speechvae export` again"
+        )
+    aligner = Aligner(settings.audio.n_mels, len(settings.symbols), settings.aligner)
+    _fill(aligner, folder / ALIGNER, settings.audio)
+    return aligner.eval()
+
+
 def _fill(module: torch.nn.Module, path: Path, audio: AudioConfig) -> None:
     tensors = checkpoint.load_weights(path, "voice")
     found = checkpoint.fingerprint(path)
@@ -103,8 +133,13 @@ def _fill(module: torch.nn.Module, path: Path, audio: AudioConfig) -> None:
     checkpoint.fill(module, tensors, str(path))
 
 
-def save_voice(folder: Path, settings: VoiceSettings, model: SpeechVAE, vocoder: Vocoder | None) -> Path:
-    """Write a voice folder, weights in half precision. Anything else in the folder (its card) is kept."""
+def save_voice(
+    folder: Path, settings: VoiceSettings, model: SpeechVAE, vocoder: Vocoder | None, aligner: Aligner | None = None
+) -> Path:
+    """Write a voice folder, weights in half precision. Anything else in the folder (its card) is kept.
+
+    Without `aligner` the one in the folder stays if the settings describe it, and goes if not.
+    """
     import yaml
 
     mark = settings.audio.fingerprint()
@@ -115,9 +150,15 @@ def save_voice(folder: Path, settings: VoiceSettings, model: SpeechVAE, vocoder:
         checkpoint.save_weights(folder / VOCODER, vocoder.state_dict(), half=True, mark=mark)
     else:
         (folder / VOCODER).unlink(missing_ok=True)
+    if aligner is not None:
+        settings = settings.model_copy(update={"aligner": aligner.cfg})
+        checkpoint.save_weights(folder / ALIGNER, aligner.state_dict(), half=True, mark=mark)
+    elif settings.aligner is None or not (folder / ALIGNER).is_file():
+        settings = settings.model_copy(update={"aligner": None})
+        (folder / ALIGNER).unlink(missing_ok=True)
     tmp = folder / f".voice.yaml.{os.getpid()}.part"
     data = settings.model_dump(mode="json")
-    for part in ("vae", "vocoder"):
+    for part in ("vae", "vocoder") if settings.aligner is None else ("vae", "vocoder", "aligner"):
         data[part].pop("train")  # how it was trained stands in the recipe
     tmp.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
     os.replace(tmp, folder / "voice.yaml")

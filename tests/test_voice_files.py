@@ -13,8 +13,11 @@ import yaml
 
 from speechvae import Voice, list_voices
 from speechvae.checkpoint import CheckpointStore, load_weights, save_weights
+from speechvae.config import AlignerConfig, Config
 from speechvae.errors import SpeechVAEError
-from speechvae.voice_files import ACOUSTIC, VOCODER, save_voice
+from speechvae.export import trained_aligner
+from speechvae.models.aligner import Aligner
+from speechvae.voice_files import ACOUSTIC, ALIGNER, VOCODER, load_aligner, read_settings, save_voice
 
 
 @pytest.fixture
@@ -110,3 +113,45 @@ def test_checkpoints_replace_each_other_whole(tmp_path: Path) -> None:
     (store.last / "state.json").write_text("{broken")
     with pytest.raises(SpeechVAEError, match="previous"):
         store.state()
+
+
+def random_aligner(voice: Any) -> Aligner:
+    return Aligner(voice.settings.audio.n_mels, len(voice.settings.symbols), AlignerConfig(dim=16, layers=1))
+
+
+def test_the_aligner_travels_with_the_voice(voice: Any, folder: Path) -> None:
+    with pytest.raises(SpeechVAEError, match="no aligner.*train --stage aligner"):
+        load_aligner(folder, read_settings(folder))
+    aligner = random_aligner(voice).eval()
+    save_voice(folder, voice.settings, voice.model, voice.vocoder, aligner)
+    loaded = Voice.load(folder)
+    assert loaded.folder == folder and loaded.settings.aligner is not None and loaded.settings.aligner.dim == 16
+    mel, mask = torch.randn(1, 100, 40), torch.ones(1, 1, 40, dtype=torch.bool)
+    with torch.inference_mode():
+        a, b = (m(mel, mask)[0] for m in (aligner, load_aligner(folder, loaded.settings)))
+    assert torch.allclose(a, b, atol=0.02)  # half precision
+    save_voice(folder, loaded.settings, loaded.model, loaded.vocoder)  # other things changed
+    assert load_aligner(folder, read_settings(folder)) is not None
+    (folder / ALIGNER).write_bytes((folder / ALIGNER).read_bytes()[:100])
+    with pytest.raises(SpeechVAEError, match="damaged"):
+        load_aligner(folder, read_settings(folder))
+    save_voice(folder, voice.settings, voice.model, voice.vocoder)  # trained without one
+    assert not (folder / ALIGNER).exists() and read_settings(folder).aligner is None
+
+
+def test_the_shipped_voice_can_listen() -> None:
+    shipped = Voice.load("kathleen")
+    assert shipped.folder is not None
+    aligner = load_aligner(shipped.folder, shipped.settings)
+    assert sum(p.numel() for p in aligner.parameters()) < 1e6
+
+
+def test_export_finds_the_aligner(voice: Any, tmp_path: Path) -> None:
+    config, symbols = Config(aligner=AlignerConfig(dim=16, layers=1)), len(voice.settings.symbols)
+    assert trained_aligner(tmp_path, config, symbols) is None
+    state = {"config": config.model_dump(mode="json")}
+    CheckpointStore(tmp_path / "checkpoints" / "aligner").save({"ema": random_aligner(voice).state_dict()}, state)
+    found = trained_aligner(tmp_path, config, symbols)
+    assert found is not None and found.cfg.dim == 16
+    with pytest.raises(SpeechVAEError, match="does not fit the model"):
+        trained_aligner(tmp_path, config, symbols + 1)
