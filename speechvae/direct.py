@@ -33,7 +33,7 @@ from speechvae.edits import AXIS, BREAK, EMPHASIS, LENGTH_SCALE, LIMITS, TEMPERA
 from speechvae.errors import SpeechVAEError
 from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import Latents
-from speechvae.prosody_edits import DECIBEL, SEMITONE, require_words, voiced_mean
+from speechvae.prosody_edits import DECIBEL, SEMITONE, between, require_words, voiced_mean
 from speechvae.takes import Reading, Take
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def reroll(
             readings.append(reading)
             continue
         z = latents_of(voice.settings, e, reading)
-        prior = voice.model.prior_p(e.h, e.x_mask, e.g, z.z_u - shift.z_u)
+        prior = voice.model.prior_p(e.h, e.x_mask, e.g, z.z_u)
         fresh = prior.inpaint(z.z_p - shift.z_p, redraw, temperature, fine_generator(seed, index)) + shift.z_p
         new = Latents(z.z_u, torch.where(redraw, fresh, z.z_p))
         readings.append(_composite(voice, e, reading, new, redraw, raw_prosody(voice.model, e, new, None)))
@@ -175,7 +175,8 @@ def _centre(raw: Prosody, reading: Reading) -> float:
 def blend(voice: Voice, a: Take, b: Take, t: float, words: Sequence[int] | None = None) -> Take:
     """A take between two: t = 0 is `a`, t = 1 is `b`, and -1..2 goes beyond them. The speaker is that of `a`.
 
-    Takes of one text are mixed in their latents, settings and edits; of different texts, `a` gets the manner of `b`.
+    Takes of one text are mixed in their latents, prosody, settings and edits; of different texts, `a` gets the manner
+    of `b`.
 
     Args:
         words: only these words of one text go over to `b`; the rest stays as `a` has it.
@@ -233,12 +234,8 @@ def _blend_latents(voice: Voice, a: Take, b: Take, t: float) -> Take:
         e = voice.encode(sentence, a.speaker)
         z_a, z_b = latents_of(voice.settings, e, left), latents_of(voice.settings, e, right)
         z = Latents(torch.lerp(z_a.z_u, z_b.z_u, t), torch.lerp(z_a.z_p, z_b.z_p, t))
-        if left.prosody is None and right.prosody is None:
-            new.readings.append(reading_of(e, z))
-            continue
         raw = raw_prosody(voice.model, e, z_a, left), raw_prosody(voice.model, e, z_b, right)
-        pinned = unstack(torch.lerp(raw[0].stack(), raw[1].stack(), t))
-        pinned.vuv = pinned.vuv.clamp(0, 1)
+        pinned = between(*raw, t)
         centre = _lerp(_centre(raw[0], left), _centre(raw[1], right), t)
         new.readings.append(reading_of(e, z, pinned, centre))
     return new

@@ -175,25 +175,26 @@ class Shift:
 
 
 def colour(model: SpeechVAE, e: Encoded, noise: Latents, shift: Shift) -> Latents:
-    """The latents of a noise, for this text and speaker. The shift comes last, so that it moves nothing else."""
+    """The latents of a noise, for this text and speaker.
+
+    The phonemes are drawn for the shifted z_u, as for any other manner of speaking, and then shifted themselves.
+    """
     m, logs = model.prior_u(e.h, e.x_mask, e.g)
-    z_u = m + noise.z_u * logs.exp()
-    z_p = model.prior_p(e.h, e.x_mask, e.g, z_u).latents(noise.z_p)
-    return Latents(z_u + shift.z_u, z_p + shift.z_p)
+    z_u = m + noise.z_u * logs.exp() + shift.z_u
+    return Latents(z_u, model.prior_p(e.h, e.x_mask, e.g, z_u).latents(noise.z_p) + shift.z_p)
 
 
 def whiten(model: SpeechVAE, e: Encoded, z: Latents, shift: Shift) -> Latents:
     """The noise of latents, for this text and speaker: the inverse of `colour`."""
     m, logs = model.prior_u(e.h, e.x_mask, e.g)
-    z_u = z.z_u - shift.z_u
-    return Latents((z_u - m) * (-logs).exp(), model.prior_p(e.h, e.x_mask, e.g, z_u).noise(z.z_p - shift.z_p))
+    fine = model.prior_p(e.h, e.x_mask, e.g, z.z_u).noise(z.z_p - shift.z_p)
+    return Latents((z.z_u - shift.z_u - m) * (-logs).exp(), fine)
 
 
 def density(model: SpeechVAE, e: Encoded, z: Latents, shift: Shift) -> Tensor:
     """Log density [B] of readings under the priors, in nats: of z_u and of all z_p."""
-    z_u = z.z_u - shift.z_u
-    style = gaussian.log_prob(z_u, *model.prior_u(e.h, e.x_mask, e.g)).sum(1)
-    return style + model.prior_p(e.h, e.x_mask, e.g, z_u).log_prob(z.z_p - shift.z_p).sum(1)
+    style = gaussian.log_prob(z.z_u - shift.z_u, *model.prior_u(e.h, e.x_mask, e.g)).sum(1)
+    return style + model.prior_p(e.h, e.x_mask, e.g, z.z_u).log_prob(z.z_p - shift.z_p).sum(1)
 
 
 # -- readings --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ Recordings are trimmed and levelled as for training, so that all systems are com
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,9 @@ from speechvae.metrics.report import Report, Row
 __all__ = ["METRICS", "Clip", "Meter", "Report", "evaluate", "measure_folder"]
 
 SAMPLE_TEXT = "The birch canoe slid on the smooth planks, and nobody on the bank had anything to say about it."
+
+PATHS = 200  # between two readings, to see whether they are smooth
+PAIRED = 6  # readings of a prompt that are compared with each other: fifteen pairs, enough for a mean
 
 
 def seed_of(utterance_id: str, take: int = 0) -> int:
@@ -48,6 +50,11 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     without: Iterable[str] = (),
     overwrite: bool = False,
+    prosody: bool = False,
+    temperatures: Sequence[float] = (),
+    takes_split: str | None = None,
+    takes_temperature: float = 1.0,
+    takes_style_temperature: float = 1.0,
     **options: Any,
 ) -> Report:
     """Measure recordings, copies through the vocoder and through Griffin-Lim, and synthesis, side by side.
@@ -58,9 +65,13 @@ def evaluate(
         split: `test`, `dev`, `train` or `all`.
         n: at most so many utterances of the split, spread evenly over it.
         takes: readings to draw of each prompt that has several recordings, to compare their spread (0: none).
-        out: folder for `report.json`, `utterances.jsonl` and `distributions.png`.
+        out: folder for `report.json`, `utterances.jsonl` and pictures.
         metrics, without: names out of `METRICS` (default: all), and those to leave out.
         overwrite: replace a report that is already in `out`.
+        prosody: also what the latents carry and how smoothly readings can be blended.
+        temperatures: a further system, `synthesis T=…`, for each of these (both temperatures).
+        takes_split: where the prompts for `takes` come from (default: `split`).
+        takes_temperature, takes_style_temperature: with which `takes` are drawn.
         options: passed to `voice.say`, such as `temperature`.
 
     Raises:
@@ -79,9 +90,12 @@ def evaluate(
     run = _Run(voice, everything, pick(everything, split, n), Meter(chosen, voice.language), progress, options)
     run.report.about |= {"voice": voice.name, "corpus": _label(corpus), "split": split, "options": options}
     run.report.about |= run.meter.about()
-    run.measure_systems(copy_synthesis)
+    run.measure_systems(copy_synthesis, temperatures)
     if takes:
-        run.measure_diversity(takes, pick(everything, split, None), n)
+        drawn = {"temperature": takes_temperature, "style_temperature": takes_style_temperature}
+        run.measure_diversity(takes, pick(everything, split if takes_split is None else takes_split, None), n, drawn)
+    if prosody:
+        run.measure_latents()
     run.measure_cost(source)
     if out is not None:
         run.report.save(out)
@@ -92,6 +106,12 @@ def no_report_in(out: str | Path | None, overwrite: bool = False) -> None:
     """Raise :class:`SpeechVAEError` if the folder `out` holds a report that may not be replaced."""
     if out is not None and not overwrite and (Path(out) / "report.json").exists():
         raise SpeechVAEError(f"{out} already holds a report.json: name another folder, or ask to overwrite it")
+
+
+def _contours(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    """Mel-cepstra and f0 of a trimmed and levelled clip."""
+    wav = m.level_to(m.trim(clip.wav, clip.rate, 0.02), clip.rate)
+    return m.mel_cepstra(wav, clip.rate), m.f0_track(wav, clip.rate)
 
 
 def _label(corpus: Any) -> str:
@@ -141,13 +161,17 @@ class _Run:
                 "speaker similarity and the F0 errors say little"
             )
 
-    def say(self, u: Utterance, take: int = 0) -> tuple[Clip, float]:
-        """A reading of the utterance's text and its rtf."""
-        speaker = u.speaker if u.speaker in self.voice.speakers else None
-        audio = self.voice.say(u.text, seed=seed_of(u.id, take), speaker=speaker, **self.options)
+    def speaker_of(self, u: Utterance | Clip) -> str | None:
+        """Who reads it: its own speaker if the voice has that one (None: the voice's main one)."""
+        return u.speaker if u.speaker in self.voice.speakers else None
+
+    def say(self, u: Utterance, take: int = 0, **changes: Any) -> tuple[Clip, float]:
+        """A reading of the utterance's text and its rtf; `changes` go before the run's options."""
+        options = {**self.options, **changes}
+        audio = self.voice.say(u.text, seed=seed_of(u.id, take), speaker=self.speaker_of(u), **options)
         return Clip(u.id, audio.wav, audio.sample_rate, u.text, u.speaker), float(audio.rtf)
 
-    def measure_systems(self, copy_synthesis: bool) -> None:
+    def measure_systems(self, copy_synthesis: bool, temperatures: Sequence[float] = ()) -> None:
         """Every chosen utterance through every system."""
         others = {u.id: other.id for u, other in another_take(self.chosen)}
         copies: dict[str, Callable[[Clip], np.ndarray]] = {}
@@ -163,6 +187,9 @@ class _Run:
             for name, copy in copies.items():
                 _row(self.report, name, u.id, self._copy, recording, copy)
             _row(self.report, "synthesis", u.id, self._synthesis, u, recording)
+            for t in temperatures:
+                changes = {"temperature": t, "style_temperature": t}
+                _row(self.report, f"synthesis T={t:g}", u.id, self._synthesis, u, recording, changes)
         if others:
             self.report.notes.append(
                 f"errors of the recordings are those between two recordings of a prompt ({len(others)} of "
@@ -183,34 +210,58 @@ class _Run:
         mel = torch.from_numpy(np.asarray(self.voice.log_mel(clip.wav, clip.rate), np.float32))[None]
         return griffin_lim(mel, self.voice.settings.audio)[0].numpy()
 
-    def _synthesis(self, u: Utterance, recording: Clip) -> Row:
-        clip, rtf = self.say(u)
+    def _synthesis(self, u: Utterance, recording: Clip, changes: Mapping[str, Any] | None = None) -> Row:
+        clip, rtf = self.say(u) if changes is None else self.say(u, **changes)
         return {**self.meter.measure(clip, recording), "rtf": rtf, "seed": seed_of(u.id)}
 
-    def measure_diversity(self, takes: int, utterances: Sequence[Utterance], n: int | None) -> None:
-        """Spread of `takes` samples of each prompt (at most `n`) against that of its recordings."""
+    def measure_diversity(
+        self, takes: int, utterances: Sequence[Utterance], n: int | None, changes: Mapping[str, Any]
+    ) -> None:
+        """Spread of `takes` samples of each prompt (at most `n`) with the options `changes`, and of its recordings."""
         groups = {k: g for k, g in by_prompt(utterances).items() if len(g) > 1}
         keys = list(groups)[: len(groups) if n is None else n]
-        missing = [u for k in keys for u in groups[k] if u.id not in self.recordings]
-        pool = Recordings(missing, self.voice.sample_rate) if missing else self.recordings
-        human: dict[str, list[dict[str, float]]] = defaultdict(list)
-        drawn: dict[str, list[dict[str, float]]] = defaultdict(list)
-        cepstra: dict[str, list[list[np.ndarray]]] = {"human": [], "samples": []}
+        wanted = [u for k in keys for u in groups[k]]
+        known = all(u.id in self.recordings for u in wanted)
+        pool = self.recordings if known else Recordings(_bar(wanted, "takes", self.progress), self.voice.sample_rate)
+        found: dict[str, dict[str, list[dict[str, float]]]] = {"human": {}, "samples": {}}
+        contours: dict[str, list[list[Any]]] = {"human": [], "samples": []}
         for key in _bar(keys, "readings", self.progress):
-            there = [u for u in groups[key] if u.id in self.recordings or u.id in pool]
+            there = [u for u in groups[key] if u.id in pool]
             if len(there) < 2:
                 continue
-            clips = {"human": [(self.recordings if u.id in self.recordings else pool)[u.id] for u in there],
-                     "samples": [self.say(there[0], take)[0] for take in range(1, takes + 1)]}  # fmt: skip
-            for kind, statistics in (("human", human), ("samples", drawn)):
-                statistics[key] = [m.reading_statistics(c.wav, c.rate) for c in clips[kind]]
-                # four readings make six pairs, enough for a mean
-                cut = [m.level_to(m.trim(c.wav, c.rate, 0.02), c.rate) for c in clips[kind][:4]]
-                cepstra[kind].append([m.mel_cepstra(w, c.rate) for w, c in zip(cut, clips[kind], strict=False)])
-        self.report.diversity = m.diversity(human, drawn)
-        between = {kind: m.pairwise_distance(groups) for kind, groups in cepstra.items()}
-        self.report.diversity["pairwise_mcd"] = {**between, "ratio": between["samples"] / between["human"]}
-        self.report.about |= {"prompts_read_again": len(human), "takes": takes}
+            recorded = [pool[u.id] for u in there]
+            drawn = [self.say(there[0], take, **changes)[0] for take in range(1, takes + 1)]
+            for kind, clips in (("human", recorded), ("samples", drawn)):
+                tracks = [m.f0_track(c.wav, c.rate) for c in clips]
+                pairs = list(zip(clips, tracks, strict=True))
+                found[kind][key] = [m.reading_statistics(c.wav, c.rate, track) for c, track in pairs]
+                contours[kind].append([_contours(c) for c in clips[:PAIRED]])
+        self.report.diversity = m.diversity(found["human"], found["samples"])
+        between = {kind: m.pairwise_distances(groups) for kind, groups in contours.items()}
+        for name in between["human"]:
+            self.report.diversity[name] = m.beside(between["human"][name], between["samples"][name])
+        self.report.about |= {"prompts_read_again": len(found["human"]), "takes": takes, "takes_options": dict(changes)}
+
+    def measure_latents(self) -> None:
+        """What the latents carry, from the chosen recordings, and paths between readings of their texts."""
+        from speechvae.metrics import latents
+
+        model, clips = self.voice.model, []
+        for u in _bar(self.chosen, "latents", self.progress):
+            try:
+                clips.append(latents.aligned_recording(self.voice, self.recordings[u.id], self.speaker_of(u)))
+            except SpeechVAEError as error:
+                self.report.notes.append(f"latents of {u.id} not measured: {error}")
+        if clips:
+            use = latents.latent_use(model, clips)
+            self.report.latents = {**use.sources, "gain %": use.gain}
+            self.report.levels = use.levels
+        texts = dict.fromkeys((u.text, self.speaker_of(u)) for u in self.chosen)
+        encoded = [self.voice.encode(s, who) for text, who in texts for s in self.voice.frontend(text)]
+        self.report.smoothness = latents.smoothness(model, encoded, PATHS)
+        example = min(encoded, key=lambda e: abs(len(e.symbols) - 40))
+        self.report.path = latents.example_path(model, example)
+        self.report.about["path_text"] = example.sentence.text
 
     def measure_cost(self, source: str | Path | None) -> None:
         """rtf, latency, parameters, the latents' statistics and, of a voice that can be loaded, peak memory."""

@@ -79,6 +79,18 @@ def voiced_mean(prosody: Prosody) -> float:
     return float((prosody.f0 * weight).sum() / weight.sum().clamp_min(1e-6))
 
 
+def between(a: Prosody, b: Prosody, t: float | Tensor) -> Prosody:
+    """Prosody on the way from `a` (t = 0) to `b` (t = 1), [B, 1, N] each; t may be [B, 1, 1].
+
+    Straight lines, in seconds for durations: a line between their logarithms would sag, and a reading half way could
+    be shorter than both.
+    """
+    share = torch.as_tensor(t, dtype=a.f0.dtype)
+    w = torch.lerp(a.logw.exp(), b.logw.exp(), share).clamp_min(SHORTEST)
+    vuv = torch.lerp(a.vuv, b.vuv, share).clamp(0, 1)
+    return Prosody(w.log(), torch.lerp(a.f0, b.f0, share), vuv, torch.lerp(a.energy, b.energy, share))
+
+
 def whole_frames(w: Tensor, owners: list[int]) -> Tensor:
     """Durations w [N] → whole frames [1, N], each at least 1.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from speechvae.metrics.recordings import Recordings, another_take, centroid_clip
 from speechvae.metrics.report import summarise
 
 RATE = 24000
-CHEAP = ("signal", "spectrum", "f0", "duration", "stft")
+CHEAP = ("signal", "spectrum", "f0", "duration", "stft", "sharpness")
 TEXTS = {"a1": "One tone.", "a2": "Another tone.", "b1": "A third."}
 
 
@@ -74,7 +74,7 @@ class ShiftedVoice:
         self.settings = type("Settings", (), {"audio": self.cfg})
         self.spoken: list[tuple[str, int, str | None]] = []
 
-    def say(self, text: str, *, seed: int, speaker: str | None = None, drift: float = 0.0) -> Said:
+    def say(self, text: str, *, seed: int, speaker: str | None = None, drift: float = 0.0, **_: float) -> Said:
         self.spoken.append((text, seed, speaker))
         place = [t.strip() for t in TEXTS.values()].index(text) if text in TEXTS.values() else 0
         drift *= np.random.default_rng(seed).normal()
@@ -147,6 +147,76 @@ def test_diversity_is_measured_against_the_readings_of_a_prompt(corpus: list[Utt
         run(ShiftedVoice(), corpus, takes=1)
 
 
+class Warm(ShiftedVoice):
+    """The temperature is its pitch."""
+
+    def say(self, text: str, *, seed: int, speaker: str | None = None, drift: float = 0.0, **t: float) -> Said:
+        assert t.get("temperature") == t.get("style_temperature")
+        return Said(melody(200 * math.exp(0.1 * t.get("temperature", 0.5)), 0.88))
+
+
+def test_a_column_for_each_temperature(corpus: list[Utterance]) -> None:
+    report = run(Warm(), corpus[:2], copy_synthesis=False, metrics=("f0", "duration"), temperatures=(0, 1))
+    assert list(report.systems) == ["recording", "synthesis", "synthesis T=0", "synthesis T=1"]
+    means = [report.systems[s]["log_f0_mean"] for s in ("synthesis T=0", "synthesis", "synthesis T=1")]
+    assert np.diff(means) == pytest.approx([0.05, 0.05], abs=0.005)
+
+
+def test_takes_have_temperatures_and_a_split_of_their_own(corpus: list[Utterance]) -> None:
+    asked: list[dict[str, float]] = []
+
+    class Listening(ShiftedVoice):
+        def say(self, text: str, *, seed: int, **options: Any) -> Said:
+            asked.append(options)
+            return super().say(text, seed=seed)
+
+    moved = [replace(u, split="test" if u.prompt == "a1" else "train") for u in corpus]
+    report = run(Listening(), moved, split="test", takes=2, takes_split="all", takes_temperature=0.7,
+                 takes_style_temperature=0.9, temperature=0.3, copy_synthesis=False, metrics=("f0",))  # fmt: skip
+    assert report.about["prompts_read_again"] == 3 and report.systems["recording"]["n"] == 2
+    drawn = [(o["temperature"], o["style_temperature"]) for o in asked if "style_temperature" in o]
+    assert drawn == [(0.7, 0.9)] * 6
+
+
+def test_what_the_latents_carry_is_reported(corpus: list[Utterance], tmp_path: Path) -> None:
+    from speechvae import Voice
+    from speechvae.metrics import latents
+
+    voice = Voice.silent_test_voice()
+
+    def uniform(voice: Any, clip: Any, speaker: str | None) -> latents.Aligned:
+        import torch
+
+        e = voice.encode(voice.frontend(clip.text)[0], speaker)
+        y = torch.from_numpy(voice.log_mel(clip.wav, clip.rate))[None]
+        n = len(e.symbols)
+        ends = torch.linspace(0, y.shape[2], n + 1).round().long()
+        measured = latents.Prosody(*torch.full((4, 1, 1, n), 0.5).unbind(0))
+        return latents.Aligned(clip.id, e.x_mask, e.speaker, e.h, e.g, y, ends.diff()[None], measured, [(1, n - 1)])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latents, "aligned_recording", uniform)
+        patch.setattr(ev, "PATHS", 10)
+        report = run(voice, corpus[:3], takes=2, prosody=True, copy_synthesis=False, metrics=("f0", "sharpness"),
+                     out=tmp_path / "out")  # fmt: skip
+    written = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert set(written["latents"]) == {"posterior", "prior sample", "prior mean", "gain %"}
+    assert written["levels"]["z_u"]["units"] == 4 and written["smoothness"]["duration_pairs"] >= 0
+    assert set(written["sharpness"]) == {"synthesis"}
+    names = {p.name for p in (tmp_path / "out").iterdir() if p.suffix == ".png"}
+    assert names == {"distributions.png", "spreads.png", "spectra.png", "interpolation.png"}
+    assert "rebuilt from" in str(report) and "paths that go one way" in str(report)
+
+
+def test_a_voice_without_an_aligner_loses_that_table_only(
+    corpus: list[Utterance], voice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ev, "PATHS", 10)
+    report = run(voice, corpus[:2], prosody=True, copy_synthesis=False, metrics=("f0",))
+    assert report.latents == {} and "both" in report.smoothness
+    assert sum("latents of" in note for note in report.notes) == 2
+
+
 def test_every_clip_has_a_seed_of_its_own_that_never_changes(corpus: list[Utterance]) -> None:
     a, b = ShiftedVoice(), ShiftedVoice()
     for voice in (a, b):
@@ -171,7 +241,8 @@ def test_report_is_written_whole(corpus: list[Utterance], tmp_path: Path) -> Non
     assert [(r["system"], r["id"]) for r in rows[:2]] == [("recording", "a1_1"), ("synthesis", "a1_1")]
     assert len(rows) == 6
     assert (tmp_path / "out" / "distributions.png").read_bytes()[:4] == b"\x89PNG"
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"report.json", "utterances.jsonl", "distributions.png"}
+    found = {p.name for p in (tmp_path / "out").iterdir()}
+    assert found == {"report.json", "utterances.jsonl", "distributions.png", "spectra.png"}
     with pytest.raises(SpeechVAEError, match="already holds"):
         run(ShiftedVoice(), corpus, out=tmp_path / "out")
 
@@ -198,7 +269,7 @@ def test_what_cannot_be_measured_is_a_line_not_the_end(corpus: list[Utterance], 
     assert [any(f"left out: {i} " in note for note in report.notes) for i in "xyz"] == [True] * 3
 
     class Mute(ShiftedVoice):
-        def say(self, text: str, *, seed: int, speaker: str | None = None, drift: float = 0.0) -> Said:
+        def say(self, text: str, *, seed: int, speaker: str | None = None, drift: float = 0.0, **_: float) -> Said:
             return Said(np.zeros(RATE, np.float32))
 
     mute = run(Mute(), corpus[:2], copy_synthesis=False)

@@ -279,12 +279,43 @@ def test_reading_statistics_tell_what_was_changed() -> None:
     assert louder["log_rms"] - a["log_rms"] == pytest.approx(math.log(2), abs=0.01)
 
 
-def test_pairwise_distance_is_zero_for_one_reading_repeated() -> None:
+def test_pairwise_distances_of_readings_whose_differences_are_known() -> None:
     same = m.mel_cepstra(tone(200, 0.3), RATE)
     other = m.mel_cepstra(noise(0.3, 0.05), RATE)
-    assert m.pairwise_distance([[same, same, same]]) == 0
+    bend = 200 * 2 ** (np.sin(np.linspace(0, 6, len(same))) / 12)  # a semitone of movement
+    assert m.pairwise_distances([[(same, bend), (same, bend), (same, bend)]])["pairwise_mcd"] == 0
     far = m.distortion(same, other, m.dtw_path(same, other))
-    assert far > 1 and m.pairwise_distance([[same, other], [same]]) == pytest.approx(far)
+    found = m.pairwise_distances([[(same, bend), (other, bend)], [(same, bend)]])
+    assert far > 1 and found["pairwise_mcd"] == pytest.approx(far)
+    # three semitones higher: far apart, but of the same shape
+    higher = m.pairwise_distances([[(same, bend), (same, bend * 2 ** (3 / 12))]])
+    assert higher["pairwise_f0"] == pytest.approx(3) and higher["pairwise_f0_shape"] == pytest.approx(0, abs=1e-9)
+    upside_down = m.pairwise_distances([[(same, bend), (same, 200**2 / bend)]])
+    assert upside_down["pairwise_f0_shape"] == pytest.approx(np.std(24 * np.log2(bend / 200)), rel=1e-6)
+
+
+def test_creak_does_not_widen_the_range() -> None:
+    # half a second of creak an octave and more below the voice, as at the ends of sentences
+    wav = reading([(180, 0.5), (200, 0.5), (190, 0.5), (85, 0.3)])
+    track = m.f0_track(wav, RATE)
+    voiced = track[track > 0]
+    assert voiced.min() > 0.62 * 180 and np.log(voiced).std() < 0.1
+    assert (track[:165] > 0).mean() > 0.8  # the rest is still there
+
+
+def test_intervals_hold_the_ratio_and_narrow_with_prompts() -> None:
+    rng = np.random.default_rng(1)
+
+    def measured(prompts: int) -> dict[str, float]:
+        human = {str(i): [{"log_f0_mean": v} for v in rng.normal(5, 0.1, 3)] for i in range(prompts)}
+        drawn = {str(i): [{"log_f0_mean": v} for v in rng.normal(5, 0.1, 16)] for i in range(prompts)}
+        return m.diversity(human, drawn)["log_f0_mean"]
+
+    few, many = measured(20), measured(400)
+    # three takes against sixteen: without n - 1 the ratio would be 1.19
+    assert many["ratio"] == pytest.approx(1, abs=0.06)
+    assert many["low"] < many["ratio"] < many["high"]
+    assert many["high"] - many["low"] < 0.5 * (few["high"] - few["low"])
 
 
 # -- cost and latents ----------------------------------------------------------------------------------------------

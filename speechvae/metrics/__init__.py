@@ -6,14 +6,16 @@ report that puts them side by side for recordings, copies and synthesis.
 """
 
 from speechvae.metrics._common import SPEECH_LEVEL, at_rate, require
+from speechvae.metrics.blur import sharpness
 from speechvae.metrics.perceptual import Dnsmos, Recogniser, SpeakerEncoder, pesq_wb, stoi
 from speechvae.metrics.prosody import (
+    beside,
     diversity,
     duration_error,
     f0_errors,
     f0_track,
     f0_tracker,
-    pairwise_distance,
+    pairwise_distances,
     reading_statistics,
     spoken_duration,
     spread,
@@ -55,11 +57,11 @@ from speechvae.metrics.text import (
 )
 
 __all__ = [
-    "CLICK", "SPEECH_LEVEL", "Dnsmos", "Errors", "Recogniser", "SpeakerEncoder", "active_level", "at_rate",
+    "CLICK", "SPEECH_LEVEL", "Dnsmos", "Errors", "Recogniser", "SpeakerEncoder", "active_level", "at_rate", "beside",
     "bootstrap_interval", "cer", "character_errors", "clipped_share", "distortion", "diversity", "dtw_path",
     "duration_error", "edge_jump", "edge_silence", "f0_errors", "f0_track", "f0_tracker", "first_chunk_latency",
-    "latent_statistics", "level_to", "mel_cepstra", "mel_cepstral_distortion", "normalise", "pairwise_distance",
+    "latent_statistics", "level_to", "mel_cepstra", "mel_cepstral_distortion", "normalise", "pairwise_distances",
     "parameters", "peak_memory", "pesq_wb", "reading_statistics", "real_time_factor", "require", "resident_memory",
-    "say_peak_memory", "signal_checks", "spoken_duration", "spread", "stft_distance", "stoi", "trim", "wer",
-    "word_errors",
+    "say_peak_memory", "sharpness", "signal_checks", "spoken_duration", "spread", "stft_distance", "stoi", "trim",
+    "wer", "word_errors",
 ]  # fmt: skip

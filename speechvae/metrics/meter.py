@@ -18,7 +18,7 @@ from speechvae.metrics.report import Row
 # What may be asked for, and the packages it takes.
 METRICS: dict[str, tuple[str, ...]] = {
     "recognition": ("jiwer", "pocketsphinx"), "dnsmos": ("speechmos.dnsmos", "onnxruntime"),
-    "similarity": ("resemblyzer",), "spectrum": (), "f0": (), "duration": (), "signal": (),
+    "similarity": ("resemblyzer",), "spectrum": (), "f0": (), "duration": (), "signal": (), "sharpness": (),
     "pesq": ("pesq",), "stoi": ("pystoi",), "stft": (),
 }  # fmt: skip
 
@@ -64,7 +64,7 @@ class Meter:
 
     def about(self) -> dict[str, str]:
         """How it measures, for the report."""
-        tracker = {"f0_tracker": m.f0_tracker()} if "f0" in self.metrics else {}
+        tracker = {"f0_tracker": m.f0_tracker()} if self.metrics & {"f0", "sharpness"} else {}
         return {"metrics": ", ".join(n for n in METRICS if n in self.metrics), **tracker}
 
     def make_centroids(self, recordings: Recordings, utterances: Iterable[Utterance]) -> None:
@@ -96,8 +96,12 @@ class Meter:
             row |= self.dnsmos(clip.wav, clip.rate)
         if "similarity" in self.metrics and clip.speaker in self.centroids:
             row["similarity"] = self.encoder.similarity(clip.wav, clip.rate, self.centroids[clip.speaker])
-        if "f0" in self.metrics:
-            row |= m.reading_statistics(clip.wav, clip.rate)
+        if self.metrics & {"f0", "sharpness"}:
+            track = m.f0_track(clip.wav, clip.rate)
+            if "f0" in self.metrics:
+                row |= m.reading_statistics(clip.wav, clip.rate, track)
+            if "sharpness" in self.metrics:
+                row |= m.sharpness(clip.wav, clip.rate, track)
         return row if reference is None else row | self._against(clip, reference, copy)
 
     def _against(self, clip: Clip, reference: Clip, copy: bool) -> Row:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from speechvae.errors import SpeechVAEError
+from speechvae.metrics.blur import against
 from speechvae.metrics.signal import CLICK
 from speechvae.metrics.text import Errors, bootstrap_interval
 
@@ -27,6 +27,9 @@ LINES: tuple[tuple[str, str, str], ...] = (
     ("mcd", "MCD (DTW) dB ↓", ".2f"), ("log_f0_rmse", "log-F0 RMSE ↓", ".3f"),
     ("f0_correlation", "F0 correlation ↑", ".3f"), ("vuv_error", "V/UV error ↓", ".3f"),
     ("duration_ratio", "duration ratio → 1", ".3f"), ("duration_error", "duration error ↓", ".3f"),
+    ("level_0_1", "0-1 kHz dB", ".1f"), ("level_1_4", "1-4 kHz dB", ".1f"), ("level_4_8", "4-8 kHz dB", ".1f"),
+    ("level_8_12", "8-12 kHz dB", ".1f"), ("mel_std", "mel std. dB", ".2f"), ("mel_step", "mel step dB", ".2f"),
+    ("mel_ripple", "mel ripple dB", ".2f"),
     ("pesq", "PESQ wideband ↑", ".2f"), ("stoi", "STOI ↑", ".3f"),
     ("convergence", "STFT convergence ↓", ".3f"), ("log_magnitude", "STFT log mag. ↓", ".3f"),
     ("level", "speech level dBFS", ".1f"), ("peak_max", "highest peak", ".3f"),
@@ -67,61 +70,77 @@ class Report:
     """Figures of several systems on the same sentences.
 
     `systems` maps a name (recording, copy, Griffin-Lim copy, synthesis) to its figures, see :func:`summarise`.
-    `diversity` maps a statistic to `human`, `samples` and `ratio`. `voice` holds cost and latent statistics,
-    `about` what was measured, `rows` one dict for each clip and system, `notes` what was left out and why.
+    `diversity` maps a statistic to `human`, `samples`, `ratio` and its interval. `sharpness` maps a system to its
+    levels (dB) and variations (ratios) against the recordings', see :func:`speechvae.metrics.blur.against`. `latents`,
+    `levels`, `smoothness`: see :class:`speechvae.metrics.latents.LatentUse` and ``smoothness``. `voice` holds cost and
+    latent statistics, `about` what was measured, `rows` one dict for each clip and system, `notes` what was left out
+    and why, `path` the contours of one interpolation, for its picture.
     """
 
     about: dict[str, Any] = field(default_factory=dict)
     systems: dict[str, dict[str, float]] = field(default_factory=dict)
     diversity: dict[str, dict[str, float]] = field(default_factory=dict)
+    sharpness: dict[str, dict[str, float]] = field(default_factory=dict)
+    latents: dict[str, dict[str, float]] = field(default_factory=dict)
+    levels: dict[str, dict[str, float]] = field(default_factory=dict)
+    smoothness: dict[str, float] = field(default_factory=dict)
     voice: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list, repr=False)
+    path: list[np.ndarray] = field(default_factory=list, repr=False)
 
     def summarise(self) -> Report:
         """Bring the figures of the systems up to date with the rows (each with `system` and `id`)."""
         for system in dict.fromkeys(r["system"] for r in self.rows):
             self.systems[system] = summarise([r for r in self.rows if r["system"] == system])
+        recorded = self.systems.get("recording")
+        if recorded is not None and "mel_step" in recorded:
+            others = {s: f for s, f in self.systems.items() if s != "recording"}
+            self.sharpness = {s: against(f, recorded) for s, f in others.items()}
         return self
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows, ready for JSON (what is not finite becomes None)."""
-        parts = {"about": self.about, "systems": self.systems, "diversity": self.diversity, "voice": self.voice}
-        return _plain({**parts, "notes": self.notes})
+        parts = {"about": self.about, "systems": self.systems, "diversity": self.diversity}
+        optional = {n: getattr(self, n) for n in ("sharpness", "latents", "levels", "smoothness") if getattr(self, n)}
+        return _plain({**parts, **optional, "voice": self.voice, "notes": self.notes})
 
     def save(self, folder: str | Path, plots: bool = True) -> Path:
-        """Write `report.json`, `utterances.jsonl` and, with `plots`, `distributions.png` into `folder`."""
+        """Write `report.json`, `utterances.jsonl` and, with `plots`, the pictures of what was measured."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "report.json", json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
         lines = (json.dumps(_plain(r), ensure_ascii=False) + "\n" for r in self.rows)
         _write(folder / "utterances.jsonl", "".join(lines))
         if plots:
-            plot_distributions(self, folder / "distributions.png")
+            from speechvae.metrics.pictures import draw
+
+            draw(self, folder)
         return folder / "report.json"
 
     def tables(self) -> list[Any]:
-        """Rich tables: the systems side by side, the diversity, the voice."""
-        from rich.table import Table
-
-        main = Table(title=" ".join(str(self.about[k]) for k in ("voice", "corpus", "split") if k in self.about))
-        main.add_column("")
-        for name in self.systems:
-            main.add_column(name, justify="right")
-        for key, label, style in LINES:
-            if any(key in figures for figures in self.systems.values()):
-                main.add_row(label, *(_cell(f.get(key), style) for f in self.systems.values()))
-        tables = [main]
+        """Rich tables of all that was measured: the systems side by side first."""
+        title = " ".join(str(self.about[k]) for k in ("voice", "corpus", "split") if k in self.about)
+        styles = {label: (key, style) for key, label, style in LINES}
+        there = {n: styles[n] for n in styles if any(styles[n][0] in f for f in self.systems.values())}
+        lines = {n: [_cell(f.get(key), style) for f in self.systems.values()] for n, (key, style) in there.items()}
+        tables = [_table(title, "", list(self.systems), lines)]
         if self.diversity:
-            table = Table("spread of readings", *(_right(n) for n in ("human", "samples", "ratio (1 = human)")))
-            for name, figures in self.diversity.items():
-                table.add_row(name, *(_cell(figures.get(k), s) for k, s in _DIVERSITY))
-            tables.append(table)
-        if self.voice:
-            table = Table("voice", _right(""))
-            for name, value in self.voice.items():
-                table.add_row(name, _cell(value, ",.0f" if value >= 1000 else ".4g"))
-            tables.append(table)
+            lines = {n: [_cell(f.get(k), s) for k, s in _DIVERSITY] for n, f in self.diversity.items()}
+            heads = ["human", "samples", "ratio (1 = human)", "95 % from", "to"]
+            tables.append(_table("", "spread of readings", heads, lines))
+        for name, table in (("against recordings", self.sharpness), ("rebuilt from", self.latents)):
+            if table:
+                keys = dict.fromkeys(k for f in table.values() for k in f)
+                lines = {k: [_cell(f.get(k), ".3f") for f in table.values()] for k in keys}
+                tables.append(_table("", name, list(table), lines))
+        if self.levels:
+            lines = {k: [_cell(f[k], ".4g") for f in self.levels.values()] for k in next(iter(self.levels.values()))}
+            tables.append(_table("", "latents", list(self.levels), lines))
+        for name, figures in (("paths that go one way", self.smoothness), ("voice", self.voice)):
+            if figures:
+                lines = {k: [_cell(v, ",.0f" if v >= 1000 else ".4g")] for k, v in figures.items()}
+                tables.append(_table("", name, [""], lines))
         return tables
 
     def print(self, width: int | None = None) -> None:
@@ -144,13 +163,16 @@ class Report:
             return console.export_text() + "".join(f"{n}\n" for n in self.notes)
 
 
-_DIVERSITY = (("human", ".3f"), ("samples", ".3f"), ("ratio", ".2f"))
+_DIVERSITY = (("human", ".3f"), ("samples", ".3f"), ("ratio", ".2f"), ("low", ".2f"), ("high", ".2f"))
 
 
-def _right(title: str) -> Any:
-    from rich.table import Column
+def _table(title: str, corner: str, heads: Sequence[str], lines: dict[str, list[str]]) -> Any:
+    from rich.table import Column, Table
 
-    return Column(title, justify="right")
+    table = Table(corner, *(Column(h, justify="right") for h in heads), title=title if title else None)
+    for name, cells in lines.items():
+        table.add_row(name, *cells)
+    return table
 
 
 def _cell(value: float | None, style: str) -> str:
@@ -176,37 +198,3 @@ def _write(path: Path, text: str) -> None:
         os.replace(tmp, path)
     finally:
         tmp.unlink(missing_ok=True)
-
-
-def plot_distributions(report: Report, path: str | Path) -> Path:
-    """Histograms of mean F0 (Hz), log-F0 standard deviation and duration (s) of the clips, one colour a system.
-
-    Drawn are the recordings and whatever was synthesised; copies would hide behind the recordings.
-    """
-    from matplotlib.figure import Figure
-
-    systems = [s for s in report.systems if "copy" not in s]
-    panels = (("log_f0_mean", "mean F0 (Hz)", math.exp), ("log_f0_std", "log-F0 standard deviation", float),
-              ("duration", "duration (s)", float))  # fmt: skip
-    if not report.rows:
-        raise SpeechVAEError("nothing was measured, so there is nothing to draw")
-    figure = Figure(figsize=(12, 3.4), layout="constrained")
-    for index, (key, label, scale) in enumerate(panels, 1):
-        axes: Any = figure.add_subplot(1, len(panels), index)
-        values = {s: [scale(r[key]) for r in report.rows if r["system"] == s and _finite(r.get(key))] for s in systems}
-        everything = [v for found in values.values() for v in found]
-        if everything:
-            bins = np.histogram_bin_edges(everything, bins=20)
-            for system, found in values.items():
-                axes.hist(found, bins=list(bins), alpha=0.55, label=f"{system} ({len(found)})")
-            axes.legend(fontsize=8)
-        axes.set(xlabel=label, ylabel="clips" if index == 1 else "")
-    path = Path(path)
-    tmp = path.with_name(f".{path.stem}.{os.getpid()}.part.png")
-    figure.savefig(tmp, dpi=110)
-    os.replace(tmp, path)
-    return path
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, float) and math.isfinite(value)

@@ -17,20 +17,27 @@ FLOOR = 1e-5  # of the band amplitudes, -100 dBFS
 def mel_cepstra(wav: Any, rate: int, order: int = ORDER) -> np.ndarray:
     """Mel-cepstra c_1 … c_order every 10 ms, float64 [F, order]; c_0 (the level) is left out.
 
-    ``wav`` at 24 kHz (resampled) → Hann windows of 1,024 samples every 240 → amplitudes of 80 Slaney mel bands
-    from 0 to 12 kHz, each the band's weighted mean, floored at 1e-5 → natural log L_k →
-    c_m = 2/80 Σ_k L_k cos(π m (k + ½) / 80), so that L_k = c_0/2 + Σ_m c_m cos(…): the scaling of mel-generalised
-    cepstra, with which the usual factor gives decibels.
+    From :func:`log_mel` L_k: c_m = 2/80 Σ_k L_k cos(π m (k + ½) / 80), so that L_k = c_0/2 + Σ_m c_m cos(…): the
+    scaling of mel-generalised cepstra, with which the usual factor gives decibels.
+    """
+    from scipy.fft import dct
+
+    cepstra = dct(log_mel(wav, rate), type=2, axis=0, norm=None)[1 : order + 1] / BANDS
+    return np.ascontiguousarray(cepstra.T, dtype=np.float64)
+
+
+def log_mel(wav: Any, rate: int) -> np.ndarray:
+    """Natural logs of 80 mel bands every 10 ms, [80, F], of any clip at any rate.
+
+    At 24 kHz (resampled) Hann windows of 1,024 samples every 240 → amplitudes of Slaney mel bands from 0 to 12 kHz,
+    each the band's weighted mean, floored at 1e-5.
     """
     import librosa
-    from scipy.fft import dct
 
     samples = at_rate(mono(wav, rate), rate, RATE)
     spectrum = np.abs(librosa.stft(samples, n_fft=N_FFT, hop_length=HOP, pad_mode="constant"))
     filters = librosa.filters.mel(sr=RATE, n_fft=N_FFT, n_mels=BANDS, norm=1)
-    logs = np.log(np.maximum(filters @ spectrum * (2 / N_FFT), FLOOR))
-    cepstra = dct(logs, type=2, axis=0, norm=None)[1 : order + 1] / BANDS
-    return np.ascontiguousarray(cepstra.T, dtype=np.float64)
+    return np.log(np.maximum(filters @ spectrum * (2 / N_FFT), FLOOR))
 
 
 def dtw_path(a: np.ndarray, b: np.ndarray) -> np.ndarray:
