@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from speechvae.errors import SpeechVAEError
 
 if TYPE_CHECKING:
-    from speechvae.direct import blend
-    from speechvae.edits import Edits, parse_words
+    from speechvae.directing.edits import Edits, parse_words
+    from speechvae.directing.retakes import blend
     from speechvae.synthesis import Audio, AudioChunk, Voice, list_voices
     from speechvae.takes import Take
 
@@ -30,11 +30,11 @@ __all__ = [
 _HOME = {
     "Audio": "speechvae.synthesis",
     "AudioChunk": "speechvae.synthesis",
-    "Edits": "speechvae.edits",
+    "Edits": "speechvae.directing.edits",
     "Voice": "speechvae.synthesis",
-    "blend": "speechvae.direct",
+    "blend": "speechvae.directing.retakes",
     "list_voices": "speechvae.synthesis",
-    "parse_words": "speechvae.edits",
+    "parse_words": "speechvae.directing.edits",
     "Take": "speechvae.takes",
 }
 

@@ -96,6 +96,10 @@ def griffin_lim(mel: Tensor, cfg: AudioConfig, iterations: int = 32) -> Tensor:
 
     The start phase is fixed, so the same mel gives the same samples.
     """
+    frames = mel.shape[-1]
+    # Reflection at the edges needs more samples than half a window: what is shorter is drawn out, then cut.
+    short = max(0, cfg.n_fft // (2 * cfg.hop) + 1 - frames)
+    mel = nn.functional.pad(mel, (0, short), mode="replicate")
     inverse = torch.linalg.pinv(mel_filters(cfg).T).to(mel)
     amplitude = mel_to_amplitude(nn.functional.pad(mel, (0, 1), mode="replicate"), inverse)
     state = torch.random.get_rng_state()
@@ -107,7 +111,7 @@ def griffin_lim(mel: Tensor, cfg: AudioConfig, iterations: int = 32) -> Tensor:
         )  # fmt: skip
     finally:
         torch.random.set_rng_state(state)
-    return wav
+    return wav[..., : frames * cfg.hop]
 
 
 def frame_energy(mel: Tensor) -> Tensor:

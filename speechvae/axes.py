@@ -26,6 +26,7 @@ from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import F0_SCALE, Latents
 from speechvae.nn.align import durations_to_path
 from speechvae.nn.layers import sequence_mask
+from speechvae.sentence_encoder import SENTENCES, SentenceEncoder
 from speechvae.voice_files import Axis, VoiceSettings, find_voice
 
 if TYPE_CHECKING:
@@ -157,7 +158,11 @@ def _clips(work: str | Path, voice: Voice, limit: int | None) -> UtteranceBatche
                 "folder in which the voice was trained"
             )
     index = {symbol: i for i, symbol in enumerate(s.symbols)}
-    data = UtteranceBatches(work, rows, s.audio, s.vae.train, index, s.speakers, True)
+    meanings = None
+    if s.vae.sentence_encoder is not None:
+        encoder = SentenceEncoder(s.vae.sentence_encoder)
+        meanings = encoder.table({r["text"] for r in rows}, Path(work) / SENTENCES)
+    data = UtteranceBatches(work, rows, s.audio, s.vae.train, index, s.speakers, True, meanings)
     if limit is not None and limit < len(data.rows):
         data.rows = [data.rows[i] for i in np.linspace(0, len(data.rows) - 1, limit).round().astype(int)]
     return data
@@ -177,7 +182,7 @@ def _training_set(voice: Voice, data: UtteranceBatches, progress: bool) -> tuple
         assert b.x_lengths is not None and b.y_lengths is not None
         x_mask, y_mask = sequence_mask(b.x_lengths, b.x.shape[1]), sequence_mask(b.y_lengths, b.y.shape[2])
         path = durations_to_path(b.w, b.y.shape[2])
-        h, g = model.encode(b.x, x_mask, b.speaker)
+        h, g = model.encode(b.x, x_mask, b.speaker, b.sentence)
         true = model.measure(b, path)
         _, z = model.posterior(b.y, y_mask, path, true, h, x_mask, g, 0.0)
         mean = (z.z_p * x_mask).sum(2) / x_mask.sum(2)
@@ -243,7 +248,8 @@ def _readings(voice: Voice, data: UtteranceBatches, seed: int) -> list[_Text]:
     for row in rows:
         x = torch.tensor([[index[s] for s in row["symbols"]]])
         x_mask = torch.ones(1, 1, x.shape[1], dtype=torch.bool)
-        h, g = voice.model.encode(x, x_mask, torch.tensor([voice.settings.speakers.index(row["speaker"])]))
+        meaning = None if data.sentences is None else data.sentences[row["text"]][None]
+        h, g = voice.model.encode(x, x_mask, torch.tensor([voice.settings.speakers.index(row["speaker"])]), meaning)
         z_u = torch.randn(1, cfg.z_u_dim, generator=generator)
         z_p = torch.randn(1, cfg.z_p_dim, x.shape[1], generator=generator)
         found.append(_Text(h, x_mask, g, Latents(z_u, z_p)))
@@ -256,7 +262,7 @@ def effect(voice: Voice, base: Sequence[_Text], directions: np.ndarray, step: fl
 
     Half the difference between a step up and a step down, shifted as takes are.
     """
-    from speechvae.drawing import Shift, colour
+    from speechvae.directing.drawing import Shift, colour
 
     du = voice.settings.vae.z_u_dim
     d = torch.from_numpy(np.concatenate([directions, -directions]) * step).float()

@@ -9,30 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechvae.edits import STEADINESS, Edits
+from speechvae.directing.edits import STEADINESS, Edits
 from speechvae.errors import SpeechVAEError
+from speechvae.files import FORMATS, check_output, replacing
 
 if TYPE_CHECKING:
     from speechvae.synthesis import Voice
     from speechvae.takes import Take
 
-FORMATS = {
-    ".wav": ("WAV", "PCM_16"),
-    ".flac": ("FLAC", "PCM_16"),
-    ".ogg": ("OGG", "VORBIS"),
-    ".mp3": ("MP3", None),
-}
 MANIFEST = "manifest.jsonl"
 MAX_ID_BYTES = 200
 MAX_SEED = 2**31 - 1
@@ -85,38 +77,6 @@ def new_seed() -> int:
     return secrets.randbelow(MAX_SEED)
 
 
-def check_output(path: Path, overwrite: bool) -> None:
-    """Raise before any work is done when `path` cannot become an audio file."""
-    if path.suffix.lower() not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise SpeechVAEError(f"cannot tell the audio format of {path}: let its name end in one of {known}")
-    check_free(path, overwrite)
-
-
-def check_free(path: Path, overwrite: bool) -> None:
-    """Raise before any work is done when `path` may not be written."""
-    if path.is_dir():
-        raise SpeechVAEError(f"{path} is a folder: name a file in it")
-    if path.exists() and not overwrite:
-        raise SpeechVAEError(f"{path} exists already: choose another name, or replace it with --force")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well, and vanishes when not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        part.chmod(0o644)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def speak_to_file(
     voice: Voice,
     text: str,
@@ -148,7 +108,7 @@ def speak_to_file(
     samples, started = 0, time.perf_counter()
     take: Take | None = None
     try:
-        with _replacing(path) as part, soundfile.SoundFile(
+        with replacing(path) as part, soundfile.SoundFile(
             str(part), "w", samplerate=rate, channels=1, format=kind, subtype=subtype
         ) as file:  # fmt: skip
             for chunk in voice.stream(text, seed=seed, **settings):
@@ -268,7 +228,7 @@ def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write_manifest(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    with _replacing(path) as part:
+    with replacing(path) as part:
         part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from speechvae import cli_recordings, cli_takes, cli_training
+from speechvae import cli_recordings, cli_sound, cli_takes, cli_training
 from speechvae.batch import Style
 from speechvae.cli_options import (
     DEFAULT_VOICE,
@@ -28,6 +28,7 @@ from speechvae.cli_options import (
     SteadinessOption,
     StyleTemperatureOption,
     TemperatureOption,
+    VocoderOption,
     VoiceOption,
     axis_values,
     edited,
@@ -37,7 +38,7 @@ from speechvae.cli_options import (
     take_name,
     text_to_say,
 )
-from speechvae.edits import STEADINESS, Edits
+from speechvae.directing.edits import STEADINESS, Edits
 from speechvae.errors import SpeechVAEError
 
 app = typer.Typer(
@@ -107,6 +108,7 @@ def say(
     emphasis: EmphasisOption = None,
     breaks: BreakOption = None,
     save_take: SaveTakeOption = None,
+    vocoder: VocoderOption = None,
     force: ForceOption = False,
 ) -> None:
     """Speak a text into a file.
@@ -116,14 +118,15 @@ def say(
     """
     words = text_to_say(text, file)
     path, overwrite = (Path("out.wav"), True) if output is None else (output, force)
-    from speechvae.batch import check_free, check_output, speak_to_file
+    from speechvae.batch import speak_to_file
+    from speechvae.files import check_free, check_output
 
     check_output(path, overwrite)
     if save_take is not None:
         check_free(save_take, force)
     from speechvae.synthesis import Voice
 
-    speaking = Voice.load(voice)
+    speaking = Voice.load(voice, vocoder=vocoder)
     edits = edited(Edits(), lambda: speaking.words(words, ssml), pitch, range_, energy, emphasis, breaks)
     style = Style(
         speaker, temperature, style_temperature, length_scale, ssml, steadiness, axis_values(axis), edits
@@ -241,7 +244,7 @@ def demo(
     launch(host=host, port=port, voice=voice)
 
 
-for _commands in (cli_takes, cli_recordings, cli_training):
+for _commands in (cli_takes, cli_recordings, cli_sound, cli_training):
     app.add_typer(_commands.app)
 
 

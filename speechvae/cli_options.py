@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speechvae.edits import AXIS, LIMITS, Edits
+from speechvae.directing.edits import AXIS, LIMITS, Edits
 from speechvae.errors import SpeechVAEError
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ def decibels(value: str) -> float:
 
 VoiceOption = Annotated[
     str, typer.Option("--voice", "-v", help="A name from `speechvae voices`, or the folder of a voice.")
+]
+VocoderOption = Annotated[
+    str | None,
+    typer.Option(metavar="griffinlim|VOICE|PATH", help="Another vocoder than the voice's own, also a public Vocos one.")
 ]
 SpeakerOption = Annotated[
     str | None, typer.Option(help="One of the voice's speakers (`speechvae info`). Default: its main one.")
@@ -183,7 +187,7 @@ def _word_values(
         if match[1].isdecimal():
             numbers = [int(match[1])]
         else:
-            from speechvae.prosody_edits import find_words
+            from speechvae.directing.prosody_edits import find_words
 
             numbers = find_words(words(), match[1])
             if not numbers:

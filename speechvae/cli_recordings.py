@@ -54,13 +54,12 @@ def transfer(
     Anybody may speak in the recording; a speaker of the voice performs.
     """
     from speechvae.audio import load
-    from speechvae.batch import check_output
-    from speechvae.files import write_sound
+    from speechvae.files import check_output, write_sound
 
     check_output(output, force)
     _check_free(save_take, force)
     wav, rate = load(recording)
-    from speechvae import transfer as transfers
+    from speechvae.recordings import transfer as transfers
     from speechvae.synthesis import Voice
 
     loaded = Voice.load(voice)
@@ -104,8 +103,9 @@ def repair(
     import secrets
 
     from speechvae import files
-    from speechvae.edits import parse_words
-    from speechvae.repair import repair as run
+    from speechvae.directing.edits import parse_words
+    from speechvae.plots import repair_picture
+    from speechvae.recordings.repair import repair as run
 
     numbers = parse_words(words) if words.strip() else []
     paths = [output] if alternatives == 1 else [
@@ -129,7 +129,7 @@ def repair(
             change = f"“{s.old}” → “{s.new}”" if s.old != s.new else f"“{s.new}” anew"
             typer.echo(f"  {s.start:.3f}-{s.end:.3f} s became {s.new_start:.3f}-{s.new_end:.3f} s: {change}")
         if picture:
-            typer.echo(f"  {files.repair_picture(done, loaded.settings.audio, path.with_suffix('.png'))}")
+            typer.echo(f"  {repair_picture(done, loaded.settings.audio, path.with_suffix('.png'))}")
 
 
 @app.command(epilog=examples(
@@ -147,8 +147,8 @@ def audit(
     force: ForceOption = False,
 ) -> None:
     """Find the clips of a corpus that deserve an ear: wrong text, noise, clipping, cut ends, another speaker."""
-    from speechvae.audit_run import JOURNAL, PAGE
-    from speechvae.audit_run import audit as run
+    from speechvae.audit.run import JOURNAL, PAGE
+    from speechvae.audit.run import audit as run
 
     if output.is_dir() and any(output.iterdir()) and not (output / JOURNAL).is_file() and not force:
         raise SpeechVAEError(f"{output} holds other things: choose another folder, or use it with --force")

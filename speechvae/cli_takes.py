@@ -32,7 +32,7 @@ from speechvae.cli_options import (
     take_name,
     text_to_say,
 )
-from speechvae.edits import STEADINESS, Edits, parse_words
+from speechvae.directing.edits import STEADINESS, Edits, parse_words
 from speechvae.errors import SpeechVAEError
 
 if TYPE_CHECKING:
@@ -136,9 +136,9 @@ def perform(
 
     Edits take the place of the take's own of the same kind; what is not named stays as it is in the take.
     """
-    from speechvae.batch import check_free, check_output, new_seed
-    from speechvae.direct import retake
-    from speechvae.files import write_sound
+    from speechvae.batch import new_seed
+    from speechvae.directing.retakes import retake
+    from speechvae.files import check_free, check_output, write_sound
     from speechvae.takes import Take
 
     check_output(output, force)
@@ -188,7 +188,7 @@ def blend(
     Takes of the same text are mixed in all they are; of different texts, the first gets the manner of the second.
     Writes blend-1.wav, blend-1.take.json and so on, and contact-sheet.png.
     """
-    from speechvae import direct
+    from speechvae.directing import retakes
     from speechvae.takes import Take
 
     names = [f"blend-{i}" for i in range(1, steps + 1)]
@@ -198,7 +198,7 @@ def blend(
     speaking = voice_of(left, voice)
     shares = [first + (last - first) * i / max(steps - 1, 1) for i in range(steps)]
     mixed = [
-        replace(direct.blend(speaking, left, right, t, numbers), name=name)
+        replace(retakes.blend(speaking, left, right, t, numbers), name=name)
         for t, name in zip(shares, names, strict=True)
     ]
     write_takes(speaking, mixed, output, [f"t = {t:.2f}" for t in shares])
@@ -253,7 +253,7 @@ def print_words(voice: Voice, text: str, ssml: bool) -> None:
 
 def check_folder(folder: Path, names: list[str], force: bool) -> None:
     """Raise before any work is done when a file is in the way."""
-    from speechvae.batch import check_free
+    from speechvae.files import check_free
 
     if folder.exists() and not folder.is_dir():
         raise SpeechVAEError(f"{folder} is a file: name a folder with -o")

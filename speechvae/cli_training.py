@@ -38,7 +38,7 @@ class Vocoder(StrEnum):
 ))  # fmt: skip
 def prepare(
     config: Annotated[
-        Path | None, typer.Argument(help="A recipe's config.yaml: its audio settings and language are used.")
+        Path | None, typer.Argument(help="A recipe's config.yaml: its audio and prepare settings and language.")
     ] = None,
     corpus: Annotated[
         list[Path] | None, typer.Option(help="A corpus: folder or JSONL file. Give it again for more corpora.")
@@ -65,6 +65,7 @@ def prepare(
         work,
         cfg.audio,
         cfg.language if language is None else language,
+        level_kept=cfg.prepare.level_kept,
         jobs=jobs,
     )
     typer.echo(report.table())
@@ -141,11 +142,35 @@ def export(
     typer.echo(f"{folder}: {size:.1f} MB")
 
 
+@app.command(epilog=examples("speechvae axes work/english my_voice", 'speechvae say "Higher." --axis pitch=+1.5'))
+def axes(
+    work: Annotated[Path, typer.Argument(help="The folder in which the voice was trained.")],
+    voice: Annotated[Path, typer.Argument(help="The folder of the voice; its voice.yaml gets the axes.")],
+    limit: Annotated[int | None, typer.Option(min=40, help="Use at most so many training clips.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Find the latent directions that move a voice's pitch, range, rate and energy, for `say --axis`.
+
+    One unit of an axis is one standard deviation of the training recordings, speaker by speaker. The table shows what
+    else moves, in standard deviations, and how far the axis leads: much beyond 3 the voice leaves what it has heard.
+    """
+    from speechvae import axes as module
+    from speechvae.synthesis import Voice
+    from speechvae.voice_files import read_settings
+
+    if read_settings(voice).axes and not force:
+        raise SpeechVAEError(f"{voice} holds axes already: replace them with --force")
+    fit = module.fit(work, Voice.load(voice), limit, True)
+    typer.echo(fit.table())
+    typer.echo(str(module.write_axes(voice, fit.axes, force)))
+
+
 @app.command(
     epilog=examples(
         "speechvae evaluate kathleen --corpus corpora/kathleen -o evaluation",
         "speechvae evaluate my_voice --corpus recordings --split dev -n 20 --without pesq",
         "speechvae evaluate kathleen --corpus corpora/kathleen --takes 8 --temperature 0.8",
+        "speechvae evaluate kathleen --corpus corpora/kathleen --prosody --temperatures 0,1 -o evaluation",
     )
 )
 def evaluate(
@@ -155,9 +180,21 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="At most so many sentences, spread over the split.")
     ] = None,
+    prosody: Annotated[
+        bool, typer.Option("--prosody", help="Also what the latents carry, paths between readings, and 16 takes.")
+    ] = False,
     takes: Annotated[
-        int, typer.Option(min=0, help="Readings to draw of each prompt recorded several times, to compare spreads.")
-    ] = 0,
+        int | None,
+        typer.Option(min=0, help="Readings to draw of each prompt recorded several times, to compare spreads."),
+    ] = None,
+    takes_split: Annotated[
+        Split | None, typer.Option(help="Where the prompts for --takes come from. Default: as --split.")
+    ] = None,
+    takes_temperature: Annotated[float, typer.Option(min=0, max=3, help="Temperature of --takes.")] = 1.0,
+    takes_style_temperature: Annotated[float, typer.Option(min=0, max=3, help="Style temperature of --takes.")] = 1.0,
+    temperatures: Annotated[
+        str | None, typer.Option(metavar="T,T,…", help="A column of synthesis for each of these temperatures.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for report.json, a row a sentence, and pictures.")
     ] = None,
@@ -170,8 +207,8 @@ def evaluate(
 ) -> None:
     """Measure a voice beside the recordings of the same sentences.
 
-    Measures: recognition, dnsmos, similarity, spectrum, f0, duration, signal, pesq, stoi, stft. What they need is
-    installed by `pip install 'speechvae[evaluate]'`.
+    Measures: recognition, dnsmos, similarity, spectrum, f0, duration, signal, sharpness, pesq, stoi, stft. What they
+    need is installed by `pip install 'speechvae[evaluate]'`.
     """
     from speechvae.evaluate import evaluate as run
 
@@ -180,11 +217,16 @@ def evaluate(
         corpus,
         split.value,
         limit,
-        takes,
+        (16 if prosody else 0) if takes is None else takes,
         output,
         metrics=measure,
         without=() if without is None else without,
         overwrite=force,
+        prosody=prosody,
+        temperatures=_numbers(temperatures, "--temperatures"),
+        takes_split=None if takes_split is None else takes_split.value,
+        takes_temperature=takes_temperature,
+        takes_style_temperature=takes_style_temperature,
         temperature=temperature,
         style_temperature=style_temperature,
     )
@@ -192,3 +234,14 @@ def evaluate(
         print_json(report.to_dict())
     else:
         report.print()
+
+
+def _numbers(text: str | None, option: str) -> list[float]:
+    """Numbers from 0 to 3, parted by commas."""
+    try:
+        numbers = [float(part) for part in ("" if text is None else text).split(",") if part.strip()]
+    except ValueError as e:
+        raise typer.BadParameter(f"{option} takes numbers parted by commas, such as 0,1, not {text!r}") from e
+    if not all(0 <= n <= 3 for n in numbers):
+        raise typer.BadParameter(f"{option} takes temperatures from 0 to 3, not {text!r}")
+    return numbers

@@ -47,6 +47,14 @@ class AudioConfig(Settings):
             )
 
 
+class PrepareConfig(Settings):
+    """How recordings are made ready."""
+
+    level_kept: float = Field(
+        1 / 3, ge=0, le=1, description="share of a clip's distance (dB) from its speaker's median level that is kept"
+    )
+
+
 class TrainConfig(Settings):
     """How one stage is trained. Lengths of time are optimiser steps."""
 
@@ -86,6 +94,8 @@ class VAEConfig(Settings):
     text_layers: int = 4
     text_heads: int = 3
     speaker_dim: int = 32
+    sentence_encoder: str | None = Field(None, description="a `transformers` text encoder, by name or folder: meaning")
+    sentence_dim: int = Field(0, ge=0, description="size of its embeddings; filled in when training starts")
     z_u_dim: int = 16
     z_p_dim: int = 8
     posterior_dim: int = 128
@@ -125,6 +135,7 @@ class Config(Settings):
     description: str = ""
     default_speaker: str | None = None
     audio: AudioConfig = AudioConfig()
+    prepare: PrepareConfig = PrepareConfig()
     aligner: AlignerConfig = AlignerConfig()
     vae: VAEConfig = VAEConfig()
     vocoder: VocoderConfig = VocoderConfig()

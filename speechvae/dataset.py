@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -121,7 +121,10 @@ class UtteranceBatches(torch.utils.data.Dataset[Batch]):
     def __init__(
         self, work: str | Path, rows: list[dict[str, Any]], audio: AudioConfig, train: TrainConfig,
         symbols: dict[str, int], speakers: list[str], durations: bool,
+        sentences: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
+        """`sentences`: an embedding [E] of each text, where the model wants them."""
+        self.sentences = sentences
         self.work, self.audio, self.symbols, self.speakers = Path(work), audio, symbols, speakers
         self.durations = read_durations(work) if durations else None
         if self.durations is not None:
@@ -156,6 +159,7 @@ class UtteranceBatches(torch.utils.data.Dataset[Batch]):
             y_lengths=torch.tensor([i["y"].shape[1] for i in items]),
             w=None if self.durations is None else pad([i["w"] for i in items], batch_first=True),
             f0=pad([i["f0"] for i in items], batch_first=True),
+            sentence=None if self.sentences is None else torch.stack([self.sentences[r["text"]] for r in rows]),
         )
 
 

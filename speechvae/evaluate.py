@@ -252,6 +252,7 @@ class _Run:
                 clips.append(latents.aligned_recording(self.voice, self.recordings[u.id], self.speaker_of(u)))
             except SpeechVAEError as error:
                 self.report.notes.append(f"latents of {u.id} not measured: {error}")
+        self.report.transfer = self._transfers([u for u in self.chosen if u.id in {c.id for c in clips}])
         if clips:
             use = latents.latent_use(model, clips)
             self.report.latents = {**use.sources, "gain %": use.gain}
@@ -262,6 +263,21 @@ class _Run:
         example = min(encoded, key=lambda e: abs(len(e.symbols) - 40))
         self.report.path = latents.example_path(model, example)
         self.report.about["path_text"] = example.sentence.text
+
+    def _transfers(self, utterances: Sequence[Utterance]) -> dict[str, float]:
+        """How closely the voice performs the readings of recordings, from the sound; means over clips."""
+        from speechvae.recordings.transfer import closeness, transfer
+
+        rows = []
+        for u in _bar(utterances, "transfers", self.progress):
+            clip = self.recordings[u.id]
+            try:
+                take = transfer(self.voice, clip.wav, clip.rate, u.text, speaker=self.speaker_of(u))
+                rows.append(closeness(self.voice, clip.wav, clip.rate, u.text, self.voice.perform(take)))
+            except SpeechVAEError as error:
+                self.report.notes.append(f"{u.id} not transferred: {error}")
+        figures = {k: float(np.nanmean([r[k] for r in rows])) for k in (rows[0] if rows else ())}
+        return {**figures, "clips": float(len(rows))} if rows else {}
 
     def measure_cost(self, source: str | Path | None) -> None:
         """rtf, latency, parameters, the latents' statistics and, of a voice that can be loaded, peak memory."""

@@ -1,23 +1,59 @@
-"""Sound files as they are: all channels, the sample format kept, so that what is not changed stays bit for bit."""
+"""Files: what may be written where, whole or not at all; sound files with all channels and their sample format kept."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from speechvae.batch import FORMATS, check_output
 from speechvae.errors import SpeechVAEError
 
 if TYPE_CHECKING:
-    from speechvae.config import AudioConfig
-    from speechvae.repair import Repair
+    import numpy as np
 
+FORMATS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".mp3": ("MP3", None),
+}
 EXACT = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # bits
 LOSSLESS = (".wav", ".flac")
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Raise before any work is done when `path` cannot become an audio file."""
+    if path.suffix.lower() not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise SpeechVAEError(f"cannot tell the audio format of {path}: let its name end in one of {known}")
+    check_free(path, overwrite)
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise before any work is done when `path` may not be written."""
+    if path.is_dir():
+        raise SpeechVAEError(f"{path} is a folder: name a file in it")
+    if path.exists() and not overwrite:
+        raise SpeechVAEError(f"{path} exists already: choose another name, or replace it with --force")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well, and vanishes when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o644)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def read_sound(path: str | Path) -> tuple[np.ndarray, int, str]:
@@ -48,6 +84,8 @@ def write_like(path: Path, wav: np.ndarray, rate: int, subtype: str) -> Path:
     Formats that are compressed with loss, and what flac cannot hold, become 16-bit. The file appears whole
     or not at all.
     """
+    import numpy as np
+
     kinds = ("PCM_16", "PCM_24") if path.suffix.lower() == ".flac" else (*EXACT, "FLOAT", "DOUBLE")
     subtype = subtype if subtype in kinds else "PCM_16"
     data: Any = wav
@@ -62,44 +100,14 @@ def write_like(path: Path, wav: np.ndarray, rate: int, subtype: str) -> Path:
 
 def write_sound(path: Path, wav: np.ndarray, rate: int) -> Path:
     """Write samples [S] in [-1, 1] in the usual format of the file's ending, whole or not at all."""
+    import numpy as np
+
     return _write(path, np.clip(wav, -1.0, 1.0), rate, FORMATS[path.suffix.lower()][1])
 
 
 def _write(path: Path, data: Any, rate: int, subtype: str | None) -> Path:
     import soundfile as sf
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=".part")
-    os.close(handle)
-    try:
-        sf.write(part, data, rate, subtype=subtype, format=FORMATS[path.suffix.lower()][0])
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-    return path
-
-
-def repair_picture(repair: Repair, audio: AudioConfig, path: Path) -> Path:
-    """A PNG: log-mels before and after, with what changed between the lines."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 5.5), layout="constrained")
-    plots = figure.subplots(2, 1)
-    marks = ([(s.start, s.end) for s in repair.spans], [(s.new_start, s.new_end) for s in repair.spans])
-    for axes, mel, title, spans in zip(
-        plots, (repair.mel_before, repair.mel_after), ("before", "after"), marks, strict=True
-    ):
-        begin = repair.offset
-        end = begin + mel.shape[1] / repair.frame_rate
-        place = (begin, end, 0, audio.n_mels)
-        axes.imshow(mel, origin="lower", aspect="auto", extent=place, cmap="magma", vmin=-9, vmax=2)
-        axes.set(title=title, ylabel="mel band", xlabel="s")
-        for a, b in spans:
-            axes.axvspan(a, b, facecolor="none", edgecolor="cyan", lw=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    figure.savefig(part, dpi=110)
-    os.replace(part, path)
+    with replacing(path) as part:
+        sf.write(str(part), data, rate, subtype=subtype, format=FORMATS[path.suffix.lower()][0])
     return path

@@ -15,6 +15,7 @@ from speechvae.errors import SpeechVAEError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from speechvae.recordings.repair import Repair
     from speechvae.sound import Audio, WordTime
 
 
@@ -227,3 +228,23 @@ def _draw_words(axes: Any, words: list[WordTime], longest: float) -> None:
             textcoords="offset points", ha="left", va="top", color="#777777", annotation_clip=False,
         )  # fmt: skip
         free[lane] = start + room
+
+
+def repair_picture(repair: Repair, audio: AudioConfig, path: Path) -> Path:
+    """A PNG: log-mels before and after, with what changed between the lines."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5.5), layout="constrained")
+    plots = figure.subplots(2, 1)
+    marks = ([(s.start, s.end) for s in repair.spans], [(s.new_start, s.new_end) for s in repair.spans])
+    for axes, mel, title, spans in zip(
+        plots, (repair.mel_before, repair.mel_after), ("before", "after"), marks, strict=True
+    ):
+        begin = repair.offset
+        end = begin + mel.shape[1] / repair.frame_rate
+        place = (begin, end, 0, audio.n_mels)
+        axes.imshow(mel, origin="lower", aspect="auto", extent=place, cmap="magma", vmin=-9, vmax=2)
+        axes.set(title=title, ylabel="mel band", xlabel="s")
+        for a, b in spans:
+            axes.axvspan(a, b, facecolor="none", edgecolor="cyan", lw=2)
+    return save_figure(figure, path, dpi=110)

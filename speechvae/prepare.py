@@ -84,6 +84,7 @@ def prepare(
     lexicon: Mapping[str, str] | Path | None = None,
     symbols: Any = None,
     limits: Limits | None = None,
+    level_kept: float = 1 / 3,
     limit: int | None = None,
     jobs: int = 1,
     features: bool = True,
@@ -97,6 +98,7 @@ def prepare(
         phonemise: without it the manifest has no symbols: enough for a vocoder.
         lexicon: pronunciations that go before the frontend's own.
         symbols: a `SymbolTable` of an existing model; texts with other symbols are refused.
+        level_kept: share (0..1) of a clip's distance from its speaker's median level that is kept.
         limit: at most so many utterances of each corpus, spread evenly over it (the first ones of a dataset).
         jobs: processes that decode and analyse.
         features: without it only the manifest is written.
@@ -105,8 +107,10 @@ def prepare(
         The report, also in WORK/report.json. Besides it: manifest.jsonl, symbols.json, speakers.json, features/.
 
     Raises:
-        SpeechVAEError: a corpus cannot be read at all, or nothing in it can be used.
+        SpeechVAEError: a corpus cannot be read at all, nothing in it can be used, or `level_kept` is not in 0..1.
     """
+    if not 0 <= level_kept <= 1:
+        raise SpeechVAEError(f"level_kept is a share from 0 to 1, not {level_kept}")
     cfg = AudioConfig() if audio_cfg is None else audio_cfg
     if isinstance(corpora, str | Path | Corpus) or hasattr(corpora, "column_names"):
         corpora = [corpora]
@@ -118,7 +122,7 @@ def prepare(
     try:
         rows = run.measure_all(_unique(sources, limit, run.report, texts, progress))
         rows = _drop_outliers(rows, run)
-        run.level(rows)
+        run.level(rows, level_kept)
         if features and rows:
             rows = run.cache_all(rows)
         run.finish(rows, phonemise)
@@ -249,14 +253,14 @@ class _Run:
             })  # fmt: skip
         return rows
 
-    def level(self, rows: list[Row]) -> None:
-        """Give every row its gain: the speaker's, evened out from clip to clip."""
+    def level(self, rows: list[Row], kept: float) -> None:
+        """Give every row its gain: the speaker's, and what leaves the share `kept` of the differences between clips."""
         for speaker, group in sorted(_by_speaker(rows).items()):
             found = [r["_measure"] for r in group]
             gain = speaker_gain([m.level for m in found], [m.peak for m in found])
             middle = float(np.median([m.level for m in found]))
             for row in group:
-                row["gain"] = clip_gain(gain, row["_measure"].level, middle, row["_measure"].peak)
+                row["gain"] = clip_gain(gain, row["_measure"].level, middle, row["_measure"].peak, kept)
             self.report.speakers[speaker] = {
                 "clips": len(group), "hours": round(sum(r["duration"] for r in group) / 3600, 3),
                 "level": round(middle, 1),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from speechvae.audio import LogMel, griffin_lim, resample
-from speechvae.drawing import (
+from speechvae.directing.drawing import (
     Encoded,
     Mood,
     Options,
@@ -27,16 +27,24 @@ from speechvae.drawing import (
     raw_prosody,
     reading_of,
 )
-from speechvae.edits import LENGTH_SCALE, Edits, check_number
+from speechvae.directing.edits import LENGTH_SCALE, Edits, check_number
+from speechvae.directing.prosody_edits import (
+    all_words,
+    directed,
+    require_words,
+    short_pauses,
+    stretch_pauses,
+    whole_frames,
+)
 from speechvae.errors import SpeechVAEError
 from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import Latents, SpeechVAE
-from speechvae.models.vocoder import Vocoder
-from speechvae.prosody_edits import all_words, directed, require_words, short_pauses, stretch_pauses, whole_frames
+from speechvae.models.vocoder import FourierVocoder
 from speechvae.sound import Audio, AudioChunk, PhonemeTime, WordTime
 from speechvae.takes import Reading, Take
 from speechvae.text import Sentence, SymbolTable, get_frontend
 from speechvae.text.types import Word
+from speechvae.vocoders import describe, load_vocoder
 from speechvae.voice_files import VoiceInfo, VoiceSettings, find_voice, list_voices, load_models
 
 __all__ = ["Audio", "AudioChunk", "Edits", "Encoded", "Options", "Take", "Voice", "VoiceInfo", "list_voices"]
@@ -64,23 +72,28 @@ class Voice:
     Not thread safe: give each thread its own, or a lock.
     """
 
-    def __init__(self, settings: VoiceSettings, model: SpeechVAE, vocoder: Vocoder | None) -> None:
+    def __init__(self, settings: VoiceSettings, model: SpeechVAE, vocoder: FourierVocoder | None) -> None:
         self.settings, self.model, self.vocoder = settings, model.eval(), vocoder
         if vocoder is not None:
             vocoder.eval()
         self.symbols = SymbolTable(settings.symbols)
         self._frontend: Any = None
+        self._sentence_encoder: Any = None
         self.folder: Path | None = None  # where the voice was loaded from
 
     @classmethod
-    def load(cls, name_or_path: str | Path = "kathleen", lexicon: Any = None) -> Voice:
+    def load(
+        cls, name_or_path: str | Path = "kathleen", lexicon: Any = None, vocoder: str | Path | None = None
+    ) -> Voice:  # fmt: skip
         """A shipped voice by name, or any folder with a `voice.yaml`.
+
+        `vocoder`: another than its own, as `speechvae.vocoders.load_vocoder` takes it.
 
         Raises SpeechVAEError where the voice is unknown, unreadable, damaged or made with other mel features.
         """
         folder = find_voice(name_or_path)
-        settings, model, vocoder = load_models(folder)
-        voice = cls(settings, model, vocoder)
+        settings, model, own = load_models(folder)
+        voice = cls(settings, model, own if vocoder is None else load_vocoder(vocoder, settings.audio))
         voice.folder = folder
         if lexicon is not None:
             voice._frontend = get_frontend(settings.language, lexicon)
@@ -129,7 +142,7 @@ class Voice:
         return {
             "name": s.name, "language": s.language, "description": s.description, "speakers": self.speakers,
             "default_speaker": s.default_speaker, "sample_rate": self.sample_rate, "symbols": len(s.symbols),
-            "vocoder": s.vocoder_kind, "parameters": count, "audio_fingerprint": s.audio.fingerprint(),
+            "vocoder": describe(self.vocoder), "parameters": count, "audio_fingerprint": s.audio.fingerprint(),
             "temperature": s.temperature, "style_temperature": s.style_temperature,
             "axes": {name: f"1 = {axis.sd:.3g} {axis.unit}" for name, axis in s.axes.items()}, "stats": self.stats,
         }  # fmt: skip
@@ -140,7 +153,7 @@ class Voice:
         """Read a text. Same arguments and seed = same samples; no seed = a new reading, whose seed is reported.
 
         Options: seed, speaker, temperature, style_temperature, length_scale, ssml, steadiness, axes, edits; see
-        `speechvae.drawing.Options`.
+        `speechvae.directing.drawing.Options`.
         """
         started = time.perf_counter()
         take = self._new_take(text, options)
@@ -159,7 +172,7 @@ class Voice:
 
         Options as for `say`; the pool has the seeds from `seed` on. No sound is made: `perform` the takes.
         """
-        from speechvae.variety import diverse_takes
+        from speechvae.directing.variety import diverse_takes
 
         return diverse_takes(self, self._new_take(text, options), n, pool)
 
@@ -170,7 +183,7 @@ class Voice:
         """Replay a take exactly, or carry its manner to another text or speaker; `take` stays as it is.
 
         Args:
-            text: another text; see `speechvae.direct.retake`.
+            text: another text; see `speechvae.directing.retakes.retake`.
             speaker: another of `speakers`.
             ssml: `text` is SSML.
             length_scale: instead of the take's.
@@ -178,7 +191,7 @@ class Voice:
 
         Raises SpeechVAEError for a take of another voice, or latents that do not fit its text.
         """
-        from speechvae.direct import retake
+        from speechvae.directing.retakes import retake
 
         started = time.perf_counter()
         take = retake(self, take, text, speaker, ssml)
@@ -193,8 +206,8 @@ class Voice:
     def reroll(
         self, take: Take, words: Sequence[int], seed: int | None = None, temperature: float | None = None
     ) -> Take:
-        """Draw some words of a take anew and keep the prosody of all others; see `speechvae.direct.reroll`."""
-        from speechvae.direct import reroll
+        """Draw some words of a take anew and keep the prosody of all others; see `directing.retakes.reroll`."""
+        from speechvae.directing.retakes import reroll
 
         return reroll(self, take, words, seed, temperature)
 
@@ -292,6 +305,16 @@ class Voice:
             self._frontend = get_frontend(self.language)
         return self._frontend
 
+    def _meaning(self, text: str) -> Tensor | None:
+        """The embedding [1, E] of a sentence, for a voice that was trained with a sentence encoder."""
+        if self.settings.vae.sentence_encoder is None:
+            return None
+        if self._sentence_encoder is None:
+            from speechvae.sentence_encoder import SentenceEncoder
+
+            self._sentence_encoder = SentenceEncoder(self.settings.vae.sentence_encoder)
+        return self._sentence_encoder.embed([text])
+
     @torch.inference_mode()
     def encode(self, sentence: Sentence, speaker: str | None = None) -> Encoded:
         """A sentence of the frontend, as the model sees it when `speaker` says it."""
@@ -300,7 +323,7 @@ class Voice:
         x = torch.tensor([self.symbols.encode(symbols, nearest=True)])
         index = torch.tensor([self.settings.speakers.index(name)])
         x_mask = torch.ones(1, 1, x.shape[1], dtype=torch.bool)
-        h, g = self.model.encode(x, x_mask, index)
+        h, g = self.model.encode(x, x_mask, index, self._meaning(sentence.text))
         return Encoded(sentence, symbols, owners, x, x_mask, index, h, g)
 
     @torch.inference_mode()

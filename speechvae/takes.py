@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from speechvae.edits import AXIS, LENGTH_SCALE, TEMPERATURE, Edits, check_number
+from speechvae.directing.edits import AXIS, LENGTH_SCALE, TEMPERATURE, Edits, check_number
 from speechvae.errors import SpeechVAEError
 
 __all__ = ["Edits", "Reading", "Take", "text_fingerprint"]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 FRAME = 0.01  # s, the step of the level measurement
-LEVEL_KEPT = 1 / 3  # share of a clip's distance from its speaker's median level that is kept
 VERSION = 1  # to be raised whenever `measure` gives other figures: measurements are kept between runs
 
 
@@ -140,12 +139,16 @@ def speaker_gain(levels: Sequence[float], peaks: Sequence[float], target: float 
     return round(min(gain, top / max(1e-4, float(np.percentile(peaks, 99.9)))), 4)
 
 
-def clip_gain(speaker: float, level: float, middle: float, peak: float, top: float = 0.97) -> float:
-    """The gain of one clip: its speaker's, and most of the clip's distance (dB) from the speaker's median level off.
+def clip_gain(
+    speaker: float, level: float, middle: float, peak: float, kept: float = 1 / 3, top: float = 0.97
+) -> float:
+    """The linear gain of one clip: its speaker's, with the clip brought nearer to the speaker's median level `middle`.
 
-    How loud a clip is tells more of the microphone's distance that day than of the reading; a third of it stays.
+    How loud a clip is tells more of the microphone's distance that day than of the reading, so only the share `kept`
+    (0..1) of its distance (dB) from the median stays. `level` and `middle` in dBFS; `peak` is linear, and the gain is
+    limited so that it stays below `top`.
     """
-    gain = speaker * 10 ** ((1 - LEVEL_KEPT) * (middle - level) / 20)
+    gain = speaker * 10 ** ((1 - kept) * (middle - level) / 20)
     return round(min(gain, top / max(1e-4, peak)), 4)
 
 

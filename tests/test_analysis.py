@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from speechvae import Voice
-from speechvae.analysis import aligner_of, analyse, by_sentence, fill_bands
 from speechvae.audio import load, resample, write_wav
 from speechvae.config import AlignerConfig
 from speechvae.errors import SpeechVAEError
 from speechvae.models.aligner import Aligner
+from speechvae.recordings.analysis import aligner_of, analyse, by_sentence, fill_bands
+from speechvae.recordings.transfer import Departure, closeness, departure, nats_of, reading_of, style_of, transfer
 from speechvae.takes import Take
-from speechvae.transfer import Departure, closeness, departure, nats_of, reading_of, style_of, transfer
 from speechvae.voice_files import save_voice
 
 TEXT = "Its diameter was not more than two hundred yards."  # kathleen a0210_1, of the dev split
@@ -53,7 +53,7 @@ def hum(seconds: float, rate: int = 24000) -> np.ndarray:
 
 def any_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A random aligner finds that nothing fits."""
-    monkeypatch.setattr("speechvae.analysis.WORST_FIT", -100.0)
+    monkeypatch.setattr("speechvae.recordings.analysis.WORST_FIT", -100.0)
 
 
 def test_shapes_and_sums(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_the_pitch_of_others_is_shifted(small: Any, monkeypatch: pytest.MonkeyPa
 
 def test_what_cannot_be_followed(small: Any, voice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SpeechVAEError, match="does not fit the recording"):
-        monkeypatch.setattr("speechvae.analysis.WORST_FIT", -0.001)
+        monkeypatch.setattr("speechvae.recordings.analysis.WORST_FIT", -0.001)
         analyse(small, hum(1.5), 24000, "Hello there.")
     for wav, rate, text, message in (
         (np.zeros(24000, np.float32), 24000, "Hello.", "silent"),

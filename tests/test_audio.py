@@ -66,6 +66,12 @@ def test_griffin_lim_keeps_pitch_and_spectrum_and_repeats_itself() -> None:
     assert np.median(f0[f0 > 0]) == pytest.approx(200.0, rel=0.02)
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_griffin_lim_of_a_few_frames(frames: int) -> None:
+    wav = griffin_lim(torch.full((1, 100, frames), -5.0), CFG)
+    assert wav.shape == (1, frames * 256) and torch.isfinite(wav).all()
+
+
 def test_the_pseudo_inverse_gives_the_mels_back() -> None:
     mel = LogMel(CFG)(torch.randn(1, 24000) * 0.1)
     amplitude = mel_to_amplitude(mel, torch.linalg.pinv(mel_filters(CFG).T))

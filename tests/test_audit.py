@@ -16,8 +16,8 @@ import soundfile
 import torch
 
 from speechvae import Voice, cli
-from speechvae.audit import BROKEN, CAP, KINDS, Kind, examine, judge, robust_z, suspicion
-from speechvae.audit_run import JOURNAL, PAGE, TABLE, audit
+from speechvae.audit.measures import BROKEN, CAP, KINDS, Kind, examine, judge, robust_z, suspicion
+from speechvae.audit.run import JOURNAL, PAGE, TABLE, audit
 from speechvae.config import AlignerConfig
 from speechvae.errors import SpeechVAEError
 from speechvae.models.aligner import Aligner
@@ -126,7 +126,7 @@ def test_bad_files_become_rows(small: Any, corpus: Path, tmp_path: Path) -> None
 def test_an_audit_goes_on_where_it_stopped(
     small: Any, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import speechvae.audit_run as module
+    import speechvae.audit.run as module
 
     seen: list[str] = []
 

@@ -27,10 +27,10 @@ def run(voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     """Run a command line in an empty folder with the test voice; returns exit code, stdout and stderr."""
     from speechvae.synthesis import Voice
 
-    def load(name: str = "kathleen", lexicon: Any = None) -> Any:
-        if name in ("kathleen", "test"):
+    def load(name: str = "kathleen", lexicon: Any = None, vocoder: Any = None) -> Any:
+        if name in ("kathleen", "test") and vocoder is None:
             return voice
-        return original(name)
+        return original(name, vocoder=vocoder)
 
     original = Voice.load
     monkeypatch.setattr(Voice, "load", load)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from speechvae import Edits, Voice, list_voices
-from speechvae.drawing import Mood
+from speechvae.directing.drawing import Mood, Shift, latents_of, whiten
+from speechvae.directing.prosody_edits import find_words, whole_frames
 from speechvae.errors import SpeechVAEError
-from speechvae.prosody_edits import find_words, whole_frames
 from speechvae.takes import Take
 from speechvae.voice_files import Axis
 
@@ -164,9 +164,15 @@ def test_an_axis_moves_the_latents_by_itself_and_nothing_else(voice: Any) -> Non
     }
     own = Voice(voice.settings.model_copy(update={"axes": axes}), voice.model, voice.vocoder)
     plain, moved = own.say(TEXT, seed=2), own.say(TEXT, seed=2, axes={"pitch": 1.5, "rate": -1.0})
-    for a, b in zip(plain.take.readings, moved.take.readings, strict=True):
+    still, shift = Shift.along(own.settings, {}), Shift.along(own.settings, {"pitch": 1.5, "rate": -1.0})
+    assert np.allclose(shift.z_p[0], np.array([[0.375], [-1.5]]))
+    for (_, sentence, a), b in zip(own.parts(plain.take), moved.take.readings, strict=True):
         assert np.allclose(b.z_u - a.z_u, [1.5, -3.0, -3.0, 0.75], atol=1e-5)
-        assert np.allclose(b.z_p - a.z_p, np.array([[0.375], [-1.5]]), atol=1e-5)
+        e = own.encode(sentence)
+        with torch.inference_mode():
+            before = whiten(own.model, e, latents_of(own.settings, e, a), still)
+            after = whiten(own.model, e, latents_of(own.settings, e, b), shift)
+        assert np.allclose(before.z_p, after.z_p, atol=1e-4)  # the same draw, of a manner that was moved
     assert moved.take.axes == {"pitch": 1.5, "rate": -1.0}
     assert np.array_equal(own.perform(moved.take).wav, moved.wav) and not np.array_equal(plain.wav, moved.wav)
     with pytest.raises(SpeechVAEError, match="no axis 'mood'; it has pitch, rate"):

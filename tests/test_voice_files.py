@@ -17,6 +17,7 @@ from speechvae.config import AlignerConfig, Config
 from speechvae.errors import SpeechVAEError
 from speechvae.export import trained_aligner
 from speechvae.models.aligner import Aligner
+from speechvae.models.vocoder import Vocoder
 from speechvae.voice_files import ACOUSTIC, ALIGNER, VOCODER, load_aligner, read_settings, save_voice
 
 
@@ -130,6 +131,7 @@ def test_the_aligner_travels_with_the_voice(voice: Any, folder: Path) -> None:
     with torch.inference_mode():
         a, b = (m(mel, mask)[0] for m in (aligner, load_aligner(folder, loaded.settings)))
     assert torch.allclose(a, b, atol=0.02)  # half precision
+    assert loaded.vocoder is None or isinstance(loaded.vocoder, Vocoder)
     save_voice(folder, loaded.settings, loaded.model, loaded.vocoder)  # other things changed
     assert load_aligner(folder, read_settings(folder)) is not None
     (folder / ALIGNER).write_bytes((folder / ALIGNER).read_bytes()[:100])

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from speechvae import Voice
 from speechvae.audio import load
-from speechvae.audit import Measures, examine, judge
-from speechvae.audit_run import voice_mark
+from speechvae.audit.measures import Measures, examine, judge
+from speechvae.audit.run import voice_mark
 from speechvae.corpus import Utterance, read_corpus
 from speechvae.errors import SpeechVAEError
 from speechvae.journal import Journal, write_text

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechvae.directing.prosody_edits import between
 from speechvae.errors import SpeechVAEError
 from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import F0_SCALE, Latents, SpeechVAE
@@ -21,7 +22,6 @@ from speechvae.nn import gaussian
 from speechvae.nn.align import durations_to_path
 from speechvae.nn.batch import Batch
 from speechvae.nn.layers import sequence_mask
-from speechvae.prosody_edits import between
 
 if TYPE_CHECKING:
     from speechvae.metrics.recordings import Clip
@@ -59,7 +59,7 @@ def aligned(model: SpeechVAE, batch: Batch, words: list[tuple[int, int]]) -> Ali
     x, y, w = batch.x, batch.y, batch.w
     assert x is not None and y is not None and w is not None and len(x) == 1
     x_mask = torch.ones(1, 1, x.shape[1], dtype=torch.bool)
-    h, g = model.encode(x, x_mask, batch.speaker)
+    h, g = model.encode(x, x_mask, batch.speaker, batch.sentence)
     prosody = model.measure(batch, durations_to_path(w, y.shape[2]))
     return Aligned(batch.ids[0], x_mask, batch.speaker, h, g, y, w, prosody, words)
 
@@ -67,7 +67,7 @@ def aligned(model: SpeechVAE, batch: Batch, words: list[tuple[int, int]]) -> Ali
 @torch.inference_mode()
 def aligned_recording(voice: Any, clip: Clip, speaker: str | None) -> Aligned:
     """A levelled recording, aligned with its text by the voice's aligner."""
-    from speechvae.analysis import analyse
+    from speechvae.recordings.analysis import analyse
 
     a = analyse(voice, clip.wav, clip.rate, clip.text, speaker, level=False)
     e = a.encoded

@@ -72,9 +72,10 @@ class Report:
     `systems` maps a name (recording, copy, Griffin-Lim copy, synthesis) to its figures, see :func:`summarise`.
     `diversity` maps a statistic to `human`, `samples`, `ratio` and its interval. `sharpness` maps a system to its
     levels (dB) and variations (ratios) against the recordings', see :func:`speechvae.metrics.blur.against`. `latents`,
-    `levels`, `smoothness`: see :class:`speechvae.metrics.latents.LatentUse` and ``smoothness``. `voice` holds cost and
-    latent statistics, `about` what was measured, `rows` one dict for each clip and system, `notes` what was left out
-    and why, `path` the contours of one interpolation, for its picture.
+    `levels`, `smoothness`: see :class:`speechvae.metrics.latents.LatentUse` and ``smoothness``. `transfer`: how like
+    recordings their transferred readings are, means over clips. `voice` holds cost and latent statistics, `about` what
+    was measured, `rows` one dict for each clip and system, `notes` what was left out and why, `path` the contours of
+    one interpolation, for its picture.
     """
 
     about: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Report:
     latents: dict[str, dict[str, float]] = field(default_factory=dict)
     levels: dict[str, dict[str, float]] = field(default_factory=dict)
     smoothness: dict[str, float] = field(default_factory=dict)
+    transfer: dict[str, float] = field(default_factory=dict)
     voice: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list, repr=False)
@@ -102,7 +104,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows, ready for JSON (what is not finite becomes None)."""
         parts = {"about": self.about, "systems": self.systems, "diversity": self.diversity}
-        optional = {n: getattr(self, n) for n in ("sharpness", "latents", "levels", "smoothness") if getattr(self, n)}
+        names = ("sharpness", "latents", "levels", "smoothness", "transfer")
+        optional = {n: getattr(self, n) for n in names if getattr(self, n)}
         return _plain({**parts, **optional, "voice": self.voice, "notes": self.notes})
 
     def save(self, folder: str | Path, plots: bool = True) -> Path:
@@ -137,7 +140,8 @@ class Report:
         if self.levels:
             lines = {k: [_cell(f[k], ".4g") for f in self.levels.values()] for k in next(iter(self.levels.values()))}
             tables.append(_table("", "latents", list(self.levels), lines))
-        for name, figures in (("paths that go one way", self.smoothness), ("voice", self.voice)):
+        named = {"paths that go one way": self.smoothness, "transfer": self.transfer, "voice": self.voice}
+        for name, figures in named.items():
             if figures:
                 lines = {k: [_cell(v, ",.0f" if v >= 1000 else ".4g")] for k, v in figures.items()}
                 tables.append(_table("", name, [""], lines))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from speechvae.audio import frame_energy
 from speechvae.config import AudioConfig, VAEConfig
+from speechvae.errors import SpeechVAEError
 from speechvae.models.decoder import MelDecoder, Prosody, ProsodyHeads
 from speechvae.models.posterior import Posterior
 from speechvae.models.prior import PhonemePrior, Prior
@@ -53,6 +54,7 @@ class SpeechVAE(nn.Module):
         self.audio, self.cfg = audio, cfg
         self.encoder = TextEncoder(symbols, cfg)
         self.speaker = nn.Embedding(speakers, cfg.speaker_dim)
+        self.sentence = nn.Linear(cfg.sentence_dim, cfg.hidden) if cfg.sentence_dim else None
         self.prior_net = Prior(cfg)
         self.posterior_net = Posterior(audio.n_mels, cfg)
         self.heads = ProsodyHeads(cfg)
@@ -65,9 +67,19 @@ class SpeechVAE(nn.Module):
 
     # -- text ----------------------------------------------------------------------------------------------------
 
-    def encode(self, x: Tensor, x_mask: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
-        """ids [B, N], mask [B, 1, N], speaker [B] → h [B, H, N] and the speaker's condition g [B, G, 1]."""
-        return self.encoder(x, x_mask), self.speaker(speaker)[..., None]
+    def encode(
+        self, x: Tensor, x_mask: Tensor, speaker: Tensor, sentence: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """ids [B, N], mask [B, 1, N], speaker [B] → h [B, H, N] and the speaker's condition g [B, G, 1].
+
+        sentence: embeddings of the texts [B, E], for a model that was made for them (`sentence_dim`).
+        """
+        h = self.encoder(x, x_mask)
+        if self.sentence is not None:
+            if sentence is None:
+                raise SpeechVAEError("this model needs an embedding of each sentence beside its phonemes")
+            h = (h + self.sentence(sentence)[..., None]) * x_mask
+        return h, self.speaker(speaker)[..., None]
 
     # -- latents -------------------------------------------------------------------------------------------------
 
@@ -140,7 +152,7 @@ class SpeechVAE(nn.Module):
         x_mask = sequence_mask(batch.x_lengths, x.shape[1])
         y_mask = sequence_mask(batch.y_lengths, y.shape[2])
         path = durations_to_path(w, y.shape[2])
-        h, g = self.encode(x, x_mask, batch.speaker)
+        h, g = self.encode(x, x_mask, batch.speaker, batch.sentence)
         true = self.measure(batch, path)
         q, z = self.posterior(y, y_mask, path, true, h, x_mask, g, temperature)
         p_u, p_p = self.prior_u(h, x_mask, g), self.prior_p(h, x_mask, g, z.z_u)

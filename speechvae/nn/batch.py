@@ -21,6 +21,7 @@ class Batch:
     w: Tensor | None = None  # [B, N] durations in frames
     f0: Tensor | None = None  # [B, T] Hz, 0 = unvoiced
     wav: Tensor | None = None  # [B, S]
+    sentence: Tensor | None = None  # [B, E] embeddings of the texts
 
     def to(self, device: torch.device | str) -> Batch:
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}

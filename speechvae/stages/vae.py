@@ -21,6 +21,7 @@ from speechvae.models.speech_vae import Latents, SpeechVAE
 from speechvae.nn import gaussian
 from speechvae.nn.batch import Batch
 from speechvae.nn.layers import sequence_mask
+from speechvae.sentence_encoder import SENTENCES, SentenceEncoder
 from speechvae.stages.base import Stage, mean_figures
 from speechvae.voice_files import ACOUSTIC, read_settings
 
@@ -81,6 +82,8 @@ class VAEStage(Stage):
 
     def build(self) -> None:
         c = self.config
+        if c.vae.sentence_encoder is not None:
+            c.vae.sentence_dim = self.sentences.size
         self.model = TrainableVAE(c.audio, c.vae, len(self.symbols), len(self.speakers))
         self.critics = None if c.vae.adversarial_from is None else MelCritic(c.vae.critic_channels)
         self._set_speaker_means()
@@ -108,11 +111,24 @@ class VAEStage(Stage):
                 self.model.energy_mean[i] = energy.mean()
 
     @cached_property
+    def sentences(self) -> SentenceEncoder:
+        assert self.config.vae.sentence_encoder is not None
+        return SentenceEncoder(self.config.vae.sentence_encoder)
+
+    def _meanings(self) -> dict[str, Tensor] | None:
+        """Embeddings of all texts; a table in WORK, so that each is made once."""
+        if self.config.vae.sentence_encoder is None:
+            return None
+        return self.sentences.table({r["text"] for r in read_manifest(self.work)}, self.work / SENTENCES)
+
+    @cached_property
     def _data(self) -> dict[str, UtteranceBatches]:
         index = {s: i for i, s in enumerate(self.symbols)}
+        meanings = self._meanings()
         return {
             split: UtteranceBatches(
-                self.work, read_manifest(self.work, split), self.config.audio, self.train, index, self.speakers, True
+                self.work, read_manifest(self.work, split), self.config.audio, self.train, index, self.speakers, True,
+                meanings,
             )
             for split in ("train", "dev")
         }
@@ -217,7 +233,7 @@ class VAEStage(Stage):
     @staticmethod
     def _prior_mean_errors(model: SpeechVAE, batch: Batch, o: dict[str, Any]) -> dict[str, Tensor]:
         assert batch.x is not None and batch.w is not None and batch.y is not None
-        h, g = model.encode(batch.x, o["x_mask"], batch.speaker)
+        h, g = model.encode(batch.x, o["x_mask"], batch.speaker, batch.sentence)
         z = model.sample(h, o["x_mask"], g, 0.0, 0.0)
         guess = model.prosody(h, o["x_mask"], z, g)
         mel = model.decode(h, z, g, guess, batch.w)
@@ -236,7 +252,9 @@ class VAEStage(Stage):
         assert batch.y is not None and batch.x is not None and batch.x_lengths is not None
         o = model(batch, teacher=0.0, temperature=0.0)
         n = int(o["y_mask"][0].sum())
-        h, g = model.encode(batch.x[:1], sequence_mask(batch.x_lengths[:1], batch.x.shape[1]), batch.speaker[:1])
+        x_mask = sequence_mask(batch.x_lengths[:1], batch.x.shape[1])
+        meaning = None if batch.sentence is None else batch.sentence[:1]
+        h, g = model.encode(batch.x[:1], x_mask, batch.speaker[:1], meaning)
         z = Latents(o["z"].z_u[:1], o["z"].z_p[:1])
         prior = model.sample(h, o["x_mask"][:1], g, 0.6, 1.0)
         pictures = {"recording": batch.y[0, :, :n], "posterior": o["mel"][0, :, :n]}

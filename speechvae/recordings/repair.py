@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechvae.analysis import Analysis, analyse
 from speechvae.audio import resample
 from speechvae.errors import SpeechVAEError
 from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import Latents
-from speechvae.splice import splice
+from speechvae.recordings.analysis import Analysis, analyse
+from speechvae.recordings.splice import splice
 from speechvae.takes import Reading, Take
 
 if TYPE_CHECKING:

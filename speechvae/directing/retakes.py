@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from speechvae.drawing import (
+from speechvae.directing.drawing import (
     Encoded,
     Shift,
     check_seed,
@@ -29,11 +29,21 @@ from speechvae.drawing import (
     unstack,
     whiten,
 )
-from speechvae.edits import AXIS, BREAK, EMPHASIS, LENGTH_SCALE, LIMITS, TEMPERATURE, Edits, check_number, parse_words
+from speechvae.directing.edits import (
+    AXIS,
+    BREAK,
+    EMPHASIS,
+    LENGTH_SCALE,
+    LIMITS,
+    TEMPERATURE,
+    Edits,
+    check_number,
+    parse_words,
+)
+from speechvae.directing.prosody_edits import DECIBEL, SEMITONE, between, require_words, voiced_mean
 from speechvae.errors import SpeechVAEError
 from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import Latents
-from speechvae.prosody_edits import DECIBEL, SEMITONE, between, require_words, voiced_mean
 from speechvae.takes import Reading, Take
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechvae.analysis import Analysis, analyse, by_sentence
 from speechvae.errors import SpeechVAEError
+from speechvae.recordings.analysis import Analysis, analyse, by_sentence
 from speechvae.takes import Reading, Take
 
 if TYPE_CHECKING:

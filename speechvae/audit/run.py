@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechvae.audio import load, write_wav
-from speechvae.audit import VERSION, Measures, Verdict, examine, judge
+from speechvae.audit.measures import VERSION, Measures, Verdict, examine, judge
 from speechvae.corpus import SPLITS, read_corpus
 from speechvae.errors import SpeechVAEError
 from speechvae.journal import Journal
@@ -56,8 +56,8 @@ def audit(
     Raises:
         SpeechVAEError: there is no such corpus, or nothing in it; the voice has no aligner.
     """
-    from speechvae.analysis import aligner_of
-    from speechvae.audit_report import write_page, write_table
+    from speechvae.audit.report import write_page, write_table
+    from speechvae.recordings.analysis import aligner_of
 
     aligner_of(voice)
     output = Path(output)

@@ -15,7 +15,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from speechvae.edits import AXIS, LENGTH_SCALE, STEADINESS, TEMPERATURE, Edits, check_number
+from speechvae.directing.edits import AXIS, LENGTH_SCALE, STEADINESS, TEMPERATURE, Edits, check_number
 from speechvae.errors import SpeechVAEError
 from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import Latents, SpeechVAE

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from speechvae.audit import KINDS
+from speechvae.audit.measures import KINDS
 from speechvae.journal import write_text
 
 if TYPE_CHECKING:
-    from speechvae.audit_run import Audited
+    from speechvae.audit.run import Audited
 
 COLUMNS = ("seconds", "level", "score", "neg_elbo", *(k for k in KINDS if k != "colour"))
 SHOWN = 300  # rows on the page; all are in the table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from speechvae.drawing import LARGEST_SEED, Encoded, Mood, Shift, colour, density, fine_noise
+from speechvae.directing.drawing import LARGEST_SEED, Encoded, Mood, Shift, colour, density, fine_noise
 from speechvae.errors import SpeechVAEError
 from speechvae.models.decoder import Prosody
 from speechvae.models.speech_vae import Latents

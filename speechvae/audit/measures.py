@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from speechvae.analysis import LIMITS, Analysis, analyse_recording, listen
 from speechvae.nn import gaussian
 from speechvae.nn.align import durations_to_path, pool
+from speechvae.recordings.analysis import LIMITS, Analysis, analyse_recording, listen
 from speechvae.validation import frame_levels, loud_and_floor, measure
 
 if TYPE_CHECKING:

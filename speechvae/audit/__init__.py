@@ -1,0 +1,1 @@
+"""Which clips of a corpus deserve an ear."""

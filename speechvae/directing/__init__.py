@@ -1,0 +1,1 @@
+"""Directing readings: drawing them, choosing, changing by hand, re-rolling, blending."""

@@ -1,0 +1,1 @@
+"""What starts from a recording: its reading, its reading performed, words of it said anew."""
