@@ -107,10 +107,8 @@ def prepare(
         The report, also in WORK/report.json. Besides it: manifest.jsonl, symbols.json, speakers.json, features/.
 
     Raises:
-        SpeechVAEError: a corpus cannot be read at all, nothing in it can be used, or `level_kept` is not in 0..1.
+        SpeechVAEError: a corpus cannot be read at all, or nothing in it can be used.
     """
-    if not 0 <= level_kept <= 1:
-        raise SpeechVAEError(f"level_kept is a share from 0 to 1, not {level_kept}")
     cfg = AudioConfig() if audio_cfg is None else audio_cfg
     if isinstance(corpora, str | Path | Corpus) or hasattr(corpora, "column_names"):
         corpora = [corpora]
@@ -263,8 +261,7 @@ class _Run:
                 row["gain"] = clip_gain(gain, row["_measure"].level, middle, row["_measure"].peak, kept)
             self.report.speakers[speaker] = {
                 "clips": len(group), "hours": round(sum(r["duration"] for r in group) / 3600, 3),
-                "level": round(middle, 1),
-                "gain_db": round(20 * float(np.log10(gain)), 1),
+                "level": round(middle, 1), "gain_db": round(20 * float(np.log10(gain)), 1),
             }  # fmt: skip
 
     def cache_all(self, rows: list[Row]) -> list[Row]:

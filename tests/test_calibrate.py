@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
-from speechvae.calibrate import calibrate
+from speechvae.calibrate import calibrate, standardise
 from speechvae.config import Config
 from speechvae.dataset import read_features, read_manifest, write_durations
 from speechvae.nn import gaussian
@@ -64,3 +65,27 @@ def test_calibrating_twice_changes_little(stage: VAEStage) -> None:
     before = stage.model.prior_net.log_scale_u.clone()
     calibrate(stage, stage.model, progress=False)
     torch.testing.assert_close(stage.model.prior_net.log_scale_u, before, atol=0.05, rtol=0)
+
+
+def test_other_units_of_z_u_change_nothing_that_is_heard(stage: VAEStage) -> None:
+    model, batch = stage.model, stage.batches("dev")[0]
+    for name, w in model.named_parameters():
+        if "utterance" in name:  # at the start the statistics hardly depend on anything
+            torch.nn.init.normal_(w, std=0.3)
+
+    def run() -> dict[str, Any]:
+        with torch.no_grad():
+            return model(batch, teacher=1.0, temperature=0.0)
+
+    scale = torch.tensor([0.1, 3.0, 0.7])
+    before = run()
+    standardise(model, scale)
+    after = run()
+    torch.testing.assert_close(after["q"].m_u * scale, before["q"].m_u, atol=1e-4, rtol=1e-3)
+    for (a, logs_a), (b, logs_b) in ((before["p_u"], after["p_u"]),):
+        torch.testing.assert_close(b * scale, a, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(logs_b + scale.log(), logs_a, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(after["mel"], before["mel"], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(after["guess"].f0, before["guess"].f0, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(after["p_p"].m, before["p_p"].m, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(after["z"].z_p, before["z"].z_p, atol=1e-4, rtol=1e-3)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from speechvae.audio import write_wav
+from speechvae.audio import load, write_wav
 from speechvae.config import AudioConfig
 from speechvae.corpus import Corpus
 from speechvae.errors import SpeechVAEError
@@ -117,12 +117,24 @@ def test_several_sentences_become_one_sequence(tmp_path: Path) -> None:
 
 def test_each_speaker_gets_one_level(tmp_path: Path) -> None:
     soft = corpus(tmp_path / "a", 4, level=0.02, speaker="soft")
-    report = run([soft, corpus(tmp_path / "b", 4, level=0.2, speaker="loud")], tmp_path / "w")
+    report = run([soft, corpus(tmp_path / "b", 4, level=0.2, speaker="loud")], tmp_path / "w", level_kept=1.0)
     gains = {r["speaker"]: r["gain"] for r in rows(tmp_path / "w")}
     assert all(r["gain"] == gains[r["speaker"]] for r in rows(tmp_path / "w"))
     assert gains["soft"] / gains["loud"] == pytest.approx(10, rel=0.05)
     for name, s in report.speakers.items():
         assert s["level"] + s["gain_db"] == pytest.approx(-23, abs=0.2), name
+
+
+@pytest.mark.parametrize("kept", [0.0, 1 / 3, 1.0])
+def test_a_share_of_the_differences_between_clips_is_kept(tmp_path: Path, kept: float) -> None:
+    folder = corpus(tmp_path / "c", 3)
+    wav, rate = load(folder / "audio" / "u0.wav")
+    write_wav(folder / "audio" / "u0.wav", wav * 10 ** (-6 / 20), rate)
+    run(folder, tmp_path / "before", level_kept=1.0)
+    assert len({r["gain"] for r in rows(tmp_path / "before")}) == 1
+    run(folder, tmp_path / "w", level_kept=kept)
+    quiet, *others = (20 * np.log10(r["gain"]) for r in rows(tmp_path / "w"))
+    assert quiet - np.median(others) == pytest.approx((1 - kept) * 6, abs=1.0)
 
 
 def test_corpora_with_the_same_ids(tmp_path: Path) -> None:

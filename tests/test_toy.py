@@ -97,9 +97,10 @@ def test_prepare_needs_no_frontend_and_cuts_no_frame(
 def test_all_splits_occur_in_the_default_corpus(toy_recipe: ModuleType) -> None:
     from speechvae.corpus import split_of
 
-    assert {split_of(f"toy{i:03d}") for i in range(40)} == {"train", "dev", "test"}
+    assert {split_of(f"toy{i:03d}") for i in range(80)} == {"train", "dev", "test"}
 
 
 def test_config(repo: Path) -> None:
     cfg = Config.load(repo / "recipes" / "toy" / "config.yaml")
     assert cfg.audio.sample_rate == 24000 and cfg.audio.hop == 256 and cfg.default_speaker == "high"
+    assert cfg.prepare.level_kept == 1.0  # else two thirds of the energy factor would be taken off

@@ -121,6 +121,8 @@ def test_clips_come_nearer_to_their_speakers_level_and_do_not_clip() -> None:
     quiet, loud = clip_gain(2.0, -35.0, -29.0, 0.1), clip_gain(2.0, -23.0, -29.0, 0.1)
     assert 20 * np.log10(quiet / 2) == pytest.approx(4, abs=0.01)  # 6 dB under: a third of it stays
     assert 20 * np.log10(loud / 2) == pytest.approx(-4, abs=0.01)
+    assert clip_gain(2.0, -35.0, -29.0, 0.1, kept=1.0) == 2.0
+    assert clip_gain(2.0, -35.0, -29.0, 0.1, kept=0.0) == pytest.approx(2 * 10 ** (6 / 20), abs=1e-3)
     assert clip_gain(2.0, -35.0, -29.0, 0.4) * 0.4 == pytest.approx(0.97, abs=0.001)
 
 
