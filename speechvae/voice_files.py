@@ -45,7 +45,7 @@ class VoiceSettings(Settings):
     speakers: list[str] = Field(min_length=1)
     default_speaker: str
     symbols: list[str] = Field(min_length=4)
-    temperature: float = 0.6
+    temperature: float = 1.0
     style_temperature: float = 1.0
     vocoder_kind: str = Field("network", pattern="^(network|griffinlim)$")
     audio: AudioConfig = AudioConfig()

@@ -135,7 +135,7 @@ def test_takes_are_farther_apart_than_random_ones() -> None:
     rng = np.random.default_rng(0)
     random = np.array([spread(rng.choice(pool, n, replace=False)) for _ in range(100)])
     nearest, mean = spread(rows)
-    assert nearest > np.percentile(random[:, 0], 90) and mean > 1.15 * random[:, 1].mean()
+    assert nearest > np.percentile(random[:, 0], 90) and mean > 1.08 * random[:, 1].mean()
     assert not set(rows) & set(np.argsort(nats)[: int(IMPLAUSIBLE * pool)].tolist())
 
 
@@ -332,7 +332,8 @@ def test_the_ends_of_a_blend_are_the_takes(any_voice: Voice) -> None:
 
 def test_a_blend_is_linear(any_voice: Voice) -> None:
     a = any_voice.draw(TEXT, seed=1, length_scale=1.0, edits=Edits(pitch=-2, emphasis=((1, 1.0),)), temperature=0.4)
-    b = any_voice.draw(TEXT, seed=2, length_scale=1.4, edits=Edits(range=1.5, breaks=((2, 1.0),)), axes={"pitch": 2.0})
+    b = any_voice.draw(TEXT, seed=2, length_scale=1.4, edits=Edits(range=1.5, breaks=((2, 1.0),)), axes={"pitch": 2.0},
+                       temperature=0.6)  # fmt: skip
     for t in (-0.5, 0.25, 1.5):
         m = blend(any_voice, a, b, t)
         for x, y, z in zip(a.readings, b.readings, m.readings, strict=True):
@@ -351,6 +352,8 @@ def test_a_blend_with_pinned_prosody_runs_evenly(any_voice: Voice) -> None:
     b = any_voice.reroll(any_voice.draw(TEXT, seed=2), [3], seed=1)
     start, middle, end = (any_voice.prosody_of(blend(any_voice, a, b, t))[0] for t in (0, 0.5, 1))
     assert np.allclose(middle[1:], (start + end)[1:] / 2, atol=1e-5)
+    seconds = [np.exp(p[0, 1:-1]) for p in (start, middle, end)]
+    assert np.allclose(seconds[1], (seconds[0] + seconds[2]) / 2, rtol=1e-3)
 
 
 def test_word_by_word(any_voice: Voice) -> None:

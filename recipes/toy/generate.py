@@ -9,7 +9,7 @@ band of noise (fricatives) or a short silence and a burst (stops). Every take of
 so there is one text and many readings, as in speech. What the text alone decides: phonemes, their usual lengths,
 declination, a pause at a comma, a rise before a question mark. All lengths are whole frames of the features.
 
-    python recipes/toy/generate.py DIR [--count 240] [--takes 3] [--seed 0]
+    python recipes/toy/generate.py DIR [--count 360] [--takes 3] [--seed 0]
 
 writes DIR/audio/ID.wav, metadata.csv (`id|speaker|text`), manifest.jsonl (with symbols: what `speechvae prepare`
 reads), alignment.jsonl (`id`, `symbols`, `frames`) and factors.jsonl.
@@ -51,7 +51,7 @@ SOUNDS = {
 VOWELS, CONSONANTS, STOPS = "aeiou", "mnlsʃtk", "tk"
 
 
-def generate(folder: str | Path, count: int = 240, takes: int = 3, seed: int = 0) -> list[dict[str, Any]]:
+def generate(folder: str | Path, count: int = 360, takes: int = 3, seed: int = 0) -> list[dict[str, Any]]:
     """Write `count` utterances, `takes` of each prompt, into `folder`; the same seed gives the same files.
 
     Returns what factors.jsonl holds: one dict an utterance with `pitch`, `range`, `rate`, `energy` and, for each
@@ -195,7 +195,7 @@ def _write(path: Path, lines: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Generate a corpus with known prosody.")
     parser.add_argument("folder", help="where to write it")
-    parser.add_argument("--count", type=int, default=240, help="utterances (240)")
+    parser.add_argument("--count", type=int, default=360, help="utterances (360)")
     parser.add_argument("--takes", type=int, default=3, help="readings of each prompt (3)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
