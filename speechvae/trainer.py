@@ -157,6 +157,8 @@ class Trainer:
                     self.figures = self.evaluate()
                     line = ", ".join(f"{k} {v:.4g}" for k, v in self.figures.items())
                     bar.write(f"{self.stage.name} step {self.step}: {line}")
+                    for alarm in self.stage.alarms(self.figures, self.step):
+                        bar.write(f"WARNING: {alarm}")
                 if last or self.step % self.cfg.checkpoint_every == 0:
                     self.save()
                 if last:

@@ -106,6 +106,23 @@ def test_minutes_end_a_slice(work: Path) -> None:
     assert state["step"] == 1 and state["seconds"] > 0
 
 
+def test_a_level_that_collapses_is_named_loudly(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config.parse(TINY, "here")
+    stage = STAGES["vae"](config, work)
+    good = {"kl_u": 11.0, "active_u": 4.0, "kl_p": 1.4, "active_p": 2.0}
+    assert stage.alarms(good, 6) == []
+    assert stage.alarms({**good, "kl_p": 0.01}, 0) == []  # too early to tell
+    (alarm,) = stage.alarms({**good, "kl_p": 0.01}, 6)
+    assert alarm.startswith("z_p has collapsed: 0.01 of 1.5 nats a phoneme, 2 active units")
+    assert len(stage.alarms({**good, "active_u": 0.0, "active_p": 0.0}, 6)) == 2
+
+    true_durations(work)
+    config.vae.capacity_u = 1e6  # nothing reaches that
+    train(config, "vae", work, device="cpu", progress=False)
+    out = capsys.readouterr()
+    assert "WARNING: z_u has collapsed" in out.out + out.err
+
+
 def test_a_non_finite_loss_stops_and_names_the_clips(work: Path) -> None:
     config = Config.parse(TINY, "here")
     config.vocoder.train.loss_weights = {"mel": float("inf")}

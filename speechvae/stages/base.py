@@ -59,6 +59,10 @@ class Stage(ABC):
     @abstractmethod
     def evaluate(self, model: nn.Module, batches: list[Batch]) -> dict[str, float]: ...
 
+    def alarms(self, figures: dict[str, float], step: int) -> list[str]:
+        """What is wrong with a training, in plain words, judged by an evaluation's figures."""
+        return []
+
     def show(self, model: nn.Module, batch: Batch, writer: Any, step: int) -> None:  # noqa: B027 (a stage may have none)
         """Sounds and pictures for TensorBoard."""
 

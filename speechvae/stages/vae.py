@@ -25,6 +25,7 @@ from speechvae.sentence_encoder import SENTENCES, SentenceEncoder
 from speechvae.stages.base import Stage, mean_figures
 from speechvae.voice_files import ACOUSTIC, read_settings
 
+COLLAPSED, COLLAPSE_FROM = 0.1, 0.1  # share of a level's capacity; share of the steps before which none is expected
 CRITIC_FRAMES = 96  # about a second of each clip
 ACTIVE_VARIANCE = 0.01  # of posterior means, in variances of the (learned) prior: more makes a unit active
 
@@ -229,6 +230,22 @@ class VAEStage(Stage):
         figures["active_p"] = float((torch.cat(m_p).var(0) > ACTIVE_VARIANCE).sum())
         figures["beta_u"], figures["beta_p"] = self.model.rate.log_beta.exp().tolist()
         return figures
+
+    def alarms(self, figures: dict[str, float], step: int) -> list[str]:
+        """A level that carries under a tenth of its capacity or has no active unit, after a tenth of the steps."""
+        if not figures or step < COLLAPSE_FROM * self.train.steps:
+            return []
+        c = self.config.vae
+        out = []
+        for level, capacity, unit in (("u", c.capacity_u, "an utterance"), ("p", c.capacity_p, "a phoneme")):
+            nats, active = figures[f"kl_{level}"], int(figures[f"active_{level}"])
+            if capacity > 0 and (nats < COLLAPSED * capacity or active == 0):
+                out.append(
+                    f"z_{level} has collapsed: {nats:.2f} of {capacity:g} nats {unit}, {active} active units. "
+                    "Readings will hardly differ by it. Start again with a lower learning rate or a larger "
+                    f"capacity_{level}, or look whether the recordings of a text differ at all."
+                )
+        return out
 
     @staticmethod
     def _prior_mean_errors(model: SpeechVAE, batch: Batch, o: dict[str, Any]) -> dict[str, Tensor]:
