@@ -10,7 +10,6 @@ deviation of the training set, although the heads are not linear.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from speechvae.models.speech_vae import F0_SCALE, Latents
 from speechvae.nn.align import durations_to_path
 from speechvae.nn.layers import sequence_mask
 from speechvae.sentence_encoder import SENTENCES, SentenceEncoder
-from speechvae.voice_files import Axis, VoiceSettings, find_voice
+from speechvae.voice_files import Axis, VoiceSettings, find_voice, write_settings
 
 if TYPE_CHECKING:
     from speechvae.synthesis import Voice
@@ -316,7 +315,4 @@ def write_axes(folder: str | Path, axes: dict[str, Axis], force: bool = False) -
         raise SpeechVAEError(f"{path} holds axes already ({', '.join(data['axes'])}): replace them with --force")
     data["axes"] = {name: axis.model_dump(mode="json") for name, axis in axes.items()}
     VoiceSettings.model_validate(data)
-    tmp = path.with_name(f".voice.yaml.{os.getpid()}.part")
-    tmp.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
-    os.replace(tmp, path)
-    return path
+    return write_settings(path.parent, data)

@@ -163,5 +163,7 @@ def audit(
 
 
 def _check_free(path: Path | None, force: bool) -> None:
-    if path is not None and path.exists() and not force:
-        raise SpeechVAEError(f"{path} exists already: choose another name, or replace it with --force")
+    from speechvae.files import check_free
+
+    if path is not None:
+        check_free(path, force)

@@ -16,7 +16,7 @@ from speechvae.audio import mel_filters
 from speechvae.config import AudioConfig, VocoderConfig, read_yaml
 from speechvae.errors import SpeechVAEError
 from speechvae.models.vocoder import FourierVocoder, Vocoder, VocosVocoder
-from speechvae.voice_files import SHIPPED, VOCODER, find_voice, read_settings
+from speechvae.voice_files import SHIPPED, VOCODER, fill_checked, find_voice, read_settings
 
 GRIFFIN_LIM = "griffinlim"
 VOCOS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -76,16 +76,8 @@ def _of_voice(folder: Path) -> Vocoder | None:
     settings = read_settings(folder)
     if settings.vocoder_kind == GRIFFIN_LIM:
         return None
-    path = folder / VOCODER
-    tensors = checkpoint.load_weights(path, "vocoder")
-    mark = checkpoint.fingerprint(path)
-    if mark is not None and mark != settings.audio.fingerprint():
-        raise SpeechVAEError(
-            f"{path} was trained on other mel features (fingerprint {mark}) than voice.yaml says "
-            f"({settings.audio.fingerprint()}): restore the audio settings, or use weights made with these"
-        )
     vocoder = Vocoder(settings.audio, settings.vocoder)
-    checkpoint.fill(vocoder, tensors, str(path))
+    fill_checked(vocoder, folder / VOCODER, settings.audio)
     return vocoder
 
 

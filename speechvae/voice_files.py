@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field, ValidationError
@@ -105,11 +106,11 @@ def load_models(folder: Path) -> tuple[VoiceSettings, SpeechVAE, Vocoder | None]
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     settings = read_settings(folder)
     model = SpeechVAE(settings.audio, settings.vae, len(settings.symbols), len(settings.speakers))
-    _fill(model, folder / ACOUSTIC, settings.audio)
+    fill_checked(model, folder / ACOUSTIC, settings.audio)
     if settings.vocoder_kind == "griffinlim":
         return settings, model, None
     vocoder = Vocoder(settings.audio, settings.vocoder)
-    _fill(vocoder, folder / VOCODER, settings.audio)
+    fill_checked(vocoder, folder / VOCODER, settings.audio)
     return settings, model, vocoder
 
 
@@ -121,11 +122,12 @@ def load_aligner(folder: Path, settings: VoiceSettings) -> Aligner:
             "(`speechvae train --stage aligner`) and `speechvae export` again"
         )
     aligner = Aligner(settings.audio.n_mels, len(settings.symbols), settings.aligner)
-    _fill(aligner, folder / ALIGNER, settings.audio)
+    fill_checked(aligner, folder / ALIGNER, settings.audio)
     return aligner.eval()
 
 
-def _fill(module: torch.nn.Module, path: Path, audio: AudioConfig) -> None:
+def fill_checked(module: torch.nn.Module, path: Path, audio: AudioConfig) -> None:
+    """Fill a module from a weights file of a voice. Raises SpeechVAEError where it was trained on other features."""
     tensors = checkpoint.load_weights(path, "voice")
     found = checkpoint.fingerprint(path)
     if found is not None and found != audio.fingerprint():
@@ -143,8 +145,6 @@ def save_voice(
 
     Without `aligner` the one in the folder stays if the settings describe it, and goes if not.
     """
-    import yaml
-
     mark = settings.audio.fingerprint()
     own = SpeechVAE(settings.audio, settings.vae, len(settings.symbols), len(settings.speakers)).state_dict()
     weights = {k: v for k, v in model.state_dict().items() if k in own}
@@ -159,13 +159,22 @@ def save_voice(
     elif settings.aligner is None or not (folder / ALIGNER).is_file():
         settings = settings.model_copy(update={"aligner": None})
         (folder / ALIGNER).unlink(missing_ok=True)
-    tmp = folder / f".voice.yaml.{os.getpid()}.part"
     data = settings.model_dump(mode="json")
     for part in ("vae", "vocoder") if settings.aligner is None else ("vae", "vocoder", "aligner"):
         data[part].pop("train")  # how it was trained stands in the recipe
-    tmp.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
-    os.replace(tmp, folder / "voice.yaml")
+    write_settings(folder, data)
     return folder
+
+
+def write_settings(folder: Path, data: dict[str, Any]) -> Path:
+    """Write `voice.yaml`; it appears whole or not at all."""
+    import yaml
+
+    path = folder / "voice.yaml"
+    tmp = folder / f".voice.yaml.{os.getpid()}.part"
+    tmp.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    os.replace(tmp, path)
+    return path
 
 
 def tiny_voice(seed: int) -> tuple[VoiceSettings, SpeechVAE, Vocoder]:

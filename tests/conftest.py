@@ -48,6 +48,39 @@ def voice() -> Any:
     return Voice.silent_test_voice()
 
 
+@pytest.fixture(scope="module")
+def small(voice: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The small voice with a random aligner, loaded from a folder."""
+    import torch
+
+    from speechvae import Voice
+    from speechvae.config import AlignerConfig
+    from speechvae.models.aligner import Aligner
+    from speechvae.voice_files import save_voice
+
+    folder = tmp_path_factory.mktemp("small")
+    torch.manual_seed(0)
+    aligner = Aligner(voice.settings.audio.n_mels, len(voice.settings.symbols), AlignerConfig(dim=16, layers=1))
+    save_voice(folder, voice.settings, voice.model, voice.vocoder, aligner)
+    return Voice.load(folder)
+
+
+@pytest.fixture(scope="module")
+def kathleen() -> Any:
+    """The shipped voice."""
+    from speechvae import Voice
+
+    return Voice.load("kathleen")
+
+
+@pytest.fixture(scope="module")
+def clip(shared_dir: Path) -> tuple[Any, int]:
+    """Samples and rate of a recording of kathleen (a0210_1, of the dev split)."""
+    from speechvae.audio import load
+
+    return load(shared_dir / "corpora" / "kathleen" / "audio" / "a0210_1.opus")
+
+
 @pytest.fixture(scope="session")
 def toy_recipe() -> ModuleType:
     """The generator of the toy corpus, `recipes/toy/generate.py`."""

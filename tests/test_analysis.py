@@ -9,37 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from speechvae import Voice
-from speechvae.audio import load, resample, write_wav
-from speechvae.config import AlignerConfig
+from speechvae.audio import resample, write_wav
 from speechvae.errors import SpeechVAEError
-from speechvae.models.aligner import Aligner
 from speechvae.recordings.analysis import aligner_of, analyse, by_sentence, fill_bands
 from speechvae.recordings.transfer import Departure, closeness, departure, nats_of, reading_of, style_of, transfer
 from speechvae.takes import Take
-from speechvae.voice_files import save_voice
 
 TEXT = "Its diameter was not more than two hundred yards."  # kathleen a0210_1, of the dev split
-
-
-@pytest.fixture(scope="module")
-def small(voice: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The silent test voice with a random aligner, from a folder."""
-    folder = tmp_path_factory.mktemp("small")
-    torch.manual_seed(0)
-    aligner = Aligner(voice.settings.audio.n_mels, len(voice.settings.symbols), AlignerConfig(dim=16, layers=1))
-    save_voice(folder, voice.settings, voice.model, voice.vocoder, aligner)
-    return Voice.load(folder)
-
-
-@pytest.fixture(scope="module")
-def kathleen() -> Any:
-    return Voice.load("kathleen")
-
-
-@pytest.fixture(scope="module")
-def clip(shared_dir: Path) -> tuple[np.ndarray, int]:
-    return load(shared_dir / "corpora" / "kathleen" / "audio" / "a0210_1.opus")
 
 
 def hum(seconds: float, rate: int = 24000) -> np.ndarray:

@@ -13,25 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from speechvae import Voice, cli
 from speechvae.audit.measures import BROKEN, CAP, KINDS, Kind, examine, judge, robust_z, suspicion
 from speechvae.audit.run import JOURNAL, PAGE, TABLE, audit
-from speechvae.config import AlignerConfig
 from speechvae.errors import SpeechVAEError
-from speechvae.models.aligner import Aligner
-from speechvae.voice_files import save_voice
-
-
-@pytest.fixture(scope="module")
-def small(voice: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The silent test voice with a random aligner."""
-    folder = tmp_path_factory.mktemp("small")
-    torch.manual_seed(0)
-    aligner = Aligner(voice.settings.audio.n_mels, len(voice.settings.symbols), AlignerConfig(dim=16, layers=1))
-    save_voice(folder, voice.settings, voice.model, voice.vocoder, aligner)
-    return Voice.load(folder)
 
 
 def hum(seconds: float, pitch: float = 180.0, rate: int = 24000) -> np.ndarray:

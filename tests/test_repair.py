@@ -9,40 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from speechvae import Voice, cli
-from speechvae.audio import load
-from speechvae.config import AlignerConfig
+from speechvae import cli
 from speechvae.errors import SpeechVAEError
 from speechvae.files import read_sound, write_like, write_sound
-from speechvae.models.aligner import Aligner
 from speechvae.recordings.analysis import analyse
 from speechvae.recordings.repair import Repair, _stretches, repair
 from speechvae.recordings.splice import agreement, splice
-from speechvae.voice_files import save_voice
 
 TEXT = "Its diameter was not more than two hundred yards."  # kathleen a0210_1, of the dev split
 
 
-@pytest.fixture(scope="module")
-def kathleen() -> Any:
-    return Voice.load("kathleen")
-
-
-@pytest.fixture(scope="module")
-def clip(shared_dir: Path) -> tuple[np.ndarray, int]:
-    return load(shared_dir / "corpora" / "kathleen" / "audio" / "a0210_1.opus")
-
-
 @pytest.fixture
-def small(voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The silent test voice with a random aligner, to which every text seems to fit."""
+def small(small: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The small voice, to which every text seems to fit."""
     monkeypatch.setattr("speechvae.recordings.analysis.WORST_FIT", -100.0)
-    torch.manual_seed(0)
-    aligner = Aligner(voice.settings.audio.n_mels, len(voice.settings.symbols), AlignerConfig(dim=16, layers=1))
-    save_voice(tmp_path / "small", voice.settings, voice.model, voice.vocoder, aligner)
-    return Voice.load(tmp_path / "small")
+    return small
 
 
 def hum(seconds: float, rate: int = 24000) -> np.ndarray:

@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechvae.directing import drawing
+from speechvae.directing.drawing import Shift, colour, latents_of, whiten
 from speechvae.errors import SpeechVAEError
+from speechvae.models.speech_vae import Latents
 from speechvae.recordings.analysis import Analysis, analyse, by_sentence
 from speechvae.takes import Reading, Take
 
@@ -45,18 +48,15 @@ class Departure:
 @torch.inference_mode()
 def departure(voice: Voice, analysis: Analysis) -> Departure:
     """The noise that the posterior means of a recording have under the prior of its text."""
-    e, z = analysis.encoded, analysis.z
-    m, logs = voice.model.prior_u(e.h, e.x_mask, e.g)
-    return Departure((z.z_u - m) * (-logs).exp(), voice.model.prior_p(e.h, e.x_mask, e.g, z.z_u).noise(z.z_p))
+    noise = whiten(voice.model, analysis.encoded, analysis.z, Shift.along(voice.settings, {}))
+    return Departure(noise.z_u, noise.z_p)
 
 
 @torch.inference_mode()
 def reading_of(voice: Voice, encoded: Encoded, away: Departure) -> Reading:
     """The reading that departs so from the prior of a text."""
-    m, logs = voice.model.prior_u(encoded.h, encoded.x_mask, encoded.g)
-    z_u = m + away.u * logs.exp()
-    z_p = voice.model.prior_p(encoded.h, encoded.x_mask, encoded.g, z_u).latents(away.p)
-    return Reading(encoded.sentence.text, encoded.fingerprint, z_u[0].numpy().copy(), z_p[0].numpy().copy())
+    z = colour(voice.model, encoded, Latents(away.u, away.p), Shift.along(voice.settings, {}))
+    return drawing.reading_of(encoded, z)
 
 
 def transfer(
@@ -121,9 +121,8 @@ def nats_of(voice: Voice, take: Take) -> float:
     for sentence, reading in zip(voice.frontend(take.text), take.readings, strict=True):
         e = voice.encode(sentence, take.speaker)
         with torch.inference_mode():
-            z_u, z_p = torch.from_numpy(reading.z_u)[None], torch.from_numpy(reading.z_p)[None]
-            m, logs = voice.model.prior_u(e.h, e.x_mask, e.g)
-            away = Departure((z_u - m) * (-logs).exp(), voice.model.prior_p(e.h, e.x_mask, e.g, z_u).noise(z_p))
+            noise = whiten(voice.model, e, latents_of(voice.settings, e, reading), Shift.along(voice.settings, {}))
+            away = Departure(noise.z_u, noise.z_p)
         total, count = total + away.nats * len(e.symbols), count + len(e.symbols)
     return total / max(count, 1)
 
