@@ -74,6 +74,10 @@ class TrainConfig(Settings):
     checkpoint_every: int = Field(500, gt=0)
     eval_batches: int = Field(8, gt=0)
     seed: int = 1
+    precision: str = Field(
+        "auto", pattern="^(auto|fp32|bf16)$",
+        description="bf16: half-width matrix products wherever the processor has instructions for them; auto: on GPUs",
+    )  # fmt: skip
     loss_weights: dict[str, float] = Field(default_factory=dict, description="overrides of the stage's weights")
 
 
@@ -121,10 +125,43 @@ class VocoderConfig(Settings):
     layers: int = 8
     mult: int = 3
     amplitude_prior: bool = Field(True, description="add the log pseudo-inverse-mel amplitude (FreeV, 2406.08196)")
+    refinements: int = Field(0, ge=0, description="Griffin-Lim steps from the predicted phase, trained through")
     adversarial_from: int | None = Field(None, description="step at which the critics join; None = never")
     critic_channels: int = 16
     mel_source: str = Field("recordings", pattern="^(recordings|vae)$")
+    vary: float = Field(0.0, ge=0, le=1, description="share of the cuts at another speed and through an equaliser")
     train: TrainConfig = TrainConfig(steps=20000, batch_size=8, segment_frames=64, lr=5e-4, betas=(0.8, 0.99))
+
+
+class TextVAEConfig(Settings):
+    """Sizes and rates of the text VAE. Lengths of texts are in tokens, rates in nats."""
+
+    vocab: int = Field(6000, gt=300, description="tokens that the tokenizer may learn")
+    hidden: int = 256
+    heads: int = 4
+    mult: int = Field(3, gt=0, description="width of the feed-forward layers, in hidden sizes")
+    encoder_layers: int = 2
+    decoder_layers: int = 4
+    dropout: float = Field(0.1, ge=0, lt=1)
+    z_dim: int = Field(32, gt=0, description="of the sentence latent")
+    components: int = Field(8, gt=0, description="Gaussians in p(z | context)")
+    spread: float = Field(
+        0.75, gt=0, le=1, description="standard deviation of the posterior means over all texts, held fixed: z is used"
+    )  # fmt: skip
+    free_nats: float = Field(0.25, ge=0, description="nats that each unit of z may carry free of charge")
+    kl_warmup: int = Field(500, ge=0, description="steps in which the weight of the KL rises to 1")
+    kl_cycles: int = Field(1, ge=1, description="how often it rises; each rise is followed by as many steps at 1")
+    word_dropout: float = Field(0.1, ge=0, lt=1, description="share of the decoder's input tokens that are hidden")
+    sentence_tokens: int = Field(64, gt=4, description="longer sentences are not trained on, nor written")
+    context_turns: int = Field(2, gt=0)
+    context_tokens: int = Field(64, gt=4, description="of a context the last so many are read")
+    train: TrainConfig = TrainConfig(steps=6000, batch_size=64, lr=1e-3, grad_clip=20.0)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TextVAEConfig:
+        if self.hidden % (2 * self.heads):
+            raise ValueError(f"hidden {self.hidden} must be a multiple of twice heads {self.heads}")
+        return self
 
 
 class Config(Settings):
@@ -139,6 +176,7 @@ class Config(Settings):
     aligner: AlignerConfig = AlignerConfig()
     vae: VAEConfig = VAEConfig()
     vocoder: VocoderConfig = VocoderConfig()
+    text_vae: TextVAEConfig = TextVAEConfig()
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Config:

@@ -163,19 +163,26 @@ class UtteranceBatches(torch.utils.data.Dataset[Batch]):
         )
 
 
+SPEEDS = (0.6, 1.3)  # of varied cuts: a woman slowed to 0.6 has the pitch, and the throat, of a man
+EQUALISER_DB = 3.0  # standard deviation of the gain at each of its points
+
+
 class SegmentBatches(torch.utils.data.Dataset[Batch]):
     """Cuts of `segment_frames` frames for the vocoder: y [B, M, F + 1] (one frame of right context), wav [B, F * hop].
 
     Half of the cuts change level by -12 to +6 dB, never into clipping: voices differ in level, and so do users' clips.
+    The share `vary` of the recordings' cuts is also played slower or faster and through an equaliser: other throats,
+    deeper voices and other rooms than the corpus has. None of this is done without `augment`.
     `reconstructions`: half of the cuts use a VAE's mels of the same clips and half the recordings' own, so that the
     vocoder learns the one without forgetting the other; without `augment` (the dev split) all use the VAE's.
     """
 
     def __init__(
         self, work: str | Path, rows: list[dict[str, Any]], audio: AudioConfig, train: TrainConfig,
-        reconstructions: bool = False, augment: bool = True,
+        reconstructions: bool = False, augment: bool = True, vary: float = 0.0,
     ) -> None:  # fmt: skip
         self.work, self.audio, self.train, self.augment = Path(work), audio, train, augment
+        self.vary, self.log_mel = vary if augment else 0.0, LogMel(audio)
         self.reconstructions = reconstructions
         self.rows = rows
         # A clip is drawn as often as it has segments: long clips are not seen less per second than short ones.
@@ -202,7 +209,10 @@ class SegmentBatches(torch.utils.data.Dataset[Batch]):
             start = int(rng.integers(0, max(1, mel.get_shape()[1] - n)))
             cut_wav = wav[start * hop : (start + n) * hop].float() / 32767
             cut_mel = mel[:, start : start + n + 1].float()
-        if self.reconstructions and (not self.augment or rng.random() < 0.5):
+            rendered = self.reconstructions and (not self.augment or rng.random() < 0.5)
+            if not rendered and rng.random() < self.vary:
+                cut_mel, cut_wav = self._varied(wav, start * hop, rng)
+        if rendered:
             with safe_open(str(feature_path(self.work, row["id"], "reconstructions")), "pt") as f:
                 cut_mel = f.get_slice("mel")[:, start : start + n + 1].float()
         floor = float(np.log(self.audio.floor))
@@ -214,6 +224,26 @@ class SegmentBatches(torch.utils.data.Dataset[Batch]):
             cut_wav = cut_wav * gain
             cut_mel = (cut_mel + float(np.log(gain))).clamp_min(floor)
         return cut_mel, cut_wav
+
+    def _varied(self, wav: Any, first: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A cut from sample `first` on at another speed, through another room: mel [M, F + 1] and wav [F * hop]."""
+        import soxr
+
+        n, hop, rate = self.train.segment_frames, self.audio.hop, self.audio.sample_rate
+        margin = 4  # frames on each side, so that no window sees an edge
+        speed = float(np.exp(rng.uniform(*np.log(SPEEDS))))
+        size = (n + 2 * margin) * hop
+        piece = wav[first : first + round(size * speed) + 1].float().numpy() / 32767
+        piece = soxr.resample(piece, rate * speed, rate, quality="HQ")[:size]
+        piece = np.pad(piece, (0, size - len(piece)))
+        spectrum, bins = np.fft.rfft(piece), np.fft.rfftfreq(size, 1 / rate)
+        places = np.array([0, 150, 400, 1000, 2000, 4000, 7000, 12000.0])
+        gain = np.interp(bins, places, rng.normal(0.0, EQUALISER_DB, len(places)))
+        piece = np.fft.irfft(spectrum * 10 ** (gain / 20), size).astype(np.float32)
+        piece *= min(1.0, 0.98 / max(1e-3, float(np.abs(piece).max())))
+        samples = torch.from_numpy(piece)
+        mel = self.log_mel(samples[None])[0]
+        return mel[:, margin : margin + n + 1], samples[margin * hop : (margin + n) * hop]
 
 
 def read_features(work: str | Path, utterance_id: str, cfg: AudioConfig) -> dict[str, Tensor]:

@@ -13,19 +13,21 @@ from tqdm import tqdm
 from speechvae import checkpoint
 from speechvae.config import Config
 from speechvae.dataset import feature_path
+from speechvae.stages.aligner import AlignerStage
 from speechvae.stages.vae import VAEStage
+from speechvae.voice_files import find_voice, load_aligner, read_settings
 
 
-def reconstruct(work: str | Path, progress: bool = True) -> Path:
-    """Write WORK/reconstructions/ID.safetensors (mel [M, T], half) from posterior means, by the last VAE checkpoint.
+def reconstruct(work: str | Path, progress: bool = True, voice: str | Path | None = None) -> Path:
+    """Write WORK/reconstructions/ID.safetensors (mel [M, T], half) from posterior means.
 
-    f0, energy and voicing are the heads' own, as in synthesis. Files of an earlier checkpoint are replaced.
+    By the last VAE checkpoint in WORK or, with `voice`, by a finished voice, whose aligner then also finds the
+    durations where WORK has none. f0, energy and voicing are the heads' own, as in synthesis. Files that are there are
+    replaced.
     """
     work = Path(work)
-    store = checkpoint.CheckpointStore(work / "checkpoints" / "vae")
-    config = Config.parse(store.state()["config"], "the vae checkpoint")
-    stage = VAEStage(config, work)
-    stage.load_trained()
+    stage = _trained(work) if voice is None else _of_voice(find_voice(voice), work)
+    config = stage.config
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = stage.model.to(device)
     for split in ("train", "dev"):
@@ -43,3 +45,24 @@ def reconstruct(work: str | Path, progress: bool = True) -> Path:
                 mark = config.audio.fingerprint()
                 checkpoint.save_weights(path, {"mel": mel[:, :frames].contiguous()}, half=True, mark=mark)
     return work / "reconstructions"
+
+
+def _trained(work: Path) -> VAEStage:
+    store = checkpoint.CheckpointStore(work / "checkpoints" / "vae")
+    stage = VAEStage(Config.parse(store.state()["config"], "the vae checkpoint"), work)
+    stage.load_trained()
+    return stage
+
+
+def _of_voice(folder: Path, work: Path) -> VAEStage:
+    settings = read_settings(folder)
+    config = Config(audio=settings.audio, vae=settings.vae)
+    if not (work / "durations.safetensors").is_file():
+        aligner = load_aligner(folder, settings)
+        config.aligner = aligner.cfg
+        AlignerStage(config, work).finish(aligner)
+    stage = VAEStage(config, work)
+    stage.build()
+    stage.start_from(folder)
+    stage.model.eval()
+    return stage

@@ -42,6 +42,12 @@ def train(
     return Trainer(STAGES[stage](cfg, Path(work)), device, progress, workers, init).run(minutes, steps)
 
 
+def mixed_precision(wanted: str, cpu: bool) -> str:
+    """What `precision` of a config comes to on this machine: "no" or "bf16"; processors without it would emulate."""
+    able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() if cpu else True
+    return "bf16" if able and (wanted == "bf16" or (wanted == "auto" and not cpu)) else "no"
+
+
 class Trainer:
     def __init__(
         self, stage: Stage, device: str | None = None, progress: bool = True, workers: int = 0,
@@ -49,7 +55,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.stage, self.cfg, self.progress, self.workers = stage, stage.train, progress, workers
         cpu = device == "cpu" or not torch.cuda.is_available()
-        self.accelerator = Accelerator(cpu=cpu, mixed_precision="no" if cpu else "bf16")
+        self.accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision(self.cfg.precision, cpu))
         self.store = CheckpointStore(stage.work / "checkpoints" / stage.name)
         torch.manual_seed(self.cfg.seed)
         stage.build()

@@ -21,7 +21,7 @@ from speechvae.prepare import prepare
 from speechvae.reconstruct import reconstruct
 from speechvae.stages import STAGES
 from speechvae.stages.aligner import insane
-from speechvae.trainer import Trainer, train
+from speechvae.trainer import Trainer, mixed_precision, train
 from speechvae.voice_files import ACOUSTIC, VOCODER
 
 TINY = {
@@ -226,6 +226,36 @@ def test_segments_agree_with_their_audio(work: Path) -> None:
     mel = LogMel(config.audio)(batch.wav)[..., 4:12]
     loud = mel > -6
     assert (mel - batch.y[..., 4:12])[loud].abs().mean() < 0.05
+
+
+def test_varied_segments_agree_with_their_audio(work: Path) -> None:
+    from speechvae.audio import LogMel
+
+    config = Config.parse(TINY, "here")
+    rows = read_manifest(work, "train")
+    plain, varied, dev = (
+        SegmentBatches(work, rows, config.audio, config.vocoder.train, augment=a, vary=v)[3]
+        for a, v in ((True, 0.0), (True, 1.0), (False, 1.0))
+    )
+    assert plain.y is not None and varied.y is not None and varied.wav is not None and dev.wav is not None
+    assert varied.y.shape == plain.y.shape and varied.wav.abs().max() <= 1.0
+    mel = LogMel(config.audio)(varied.wav)[..., 4:12]
+    loud = mel > -6
+    assert loud.any() and (mel - varied.y[..., 4:12])[loud].abs().mean() < 0.05
+    assert not torch.allclose(varied.y, plain.y)
+    # Whoever measures hears the clips as they are.
+    again = SegmentBatches(work, rows, config.audio, config.vocoder.train, augment=False)[3]
+    assert again.wav is not None and torch.equal(dev.wav, again.wav)
+
+
+def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    able = {"_is_avx512_bf16_supported": True, "_is_amx_tile_supported": False}
+    for name, value in able.items():
+        monkeypatch.setattr(torch.cpu, name, lambda value=value: value)
+    assert [mixed_precision(p, cpu=True) for p in ("auto", "fp32", "bf16")] == ["no", "no", "bf16"]
+    assert [mixed_precision(p, cpu=False) for p in ("auto", "fp32", "bf16")] == ["bf16", "no", "bf16"]
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert mixed_precision("bf16", cpu=True) == "no"
 
 
 def test_stale_features_are_refused(work: Path) -> None:

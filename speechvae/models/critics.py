@@ -81,7 +81,9 @@ class Critics(nn.Module):
         self.critics = nn.ModuleList(critics + [SpectrogramCritic(n, channels) for n in sizes])
 
     def forward(self, wav: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
-        return [critic(wav) for critic in self.critics]
+        # Narrow convolutions are slower in bf16 on a CPU (measured: 0.15 s against 0.09 s a step), and no better.
+        with torch.autocast(wav.device.type, enabled=wav.is_cuda and torch.is_autocast_enabled("cuda")):
+            return [critic(wav) for critic in self.critics]
 
 
 class MelCritic(_Stack):

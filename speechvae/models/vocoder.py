@@ -5,6 +5,10 @@ log of the pseudo-inverse-mel amplitude is added to the predicted log amplitude 
 2406.08196), so the network learns a correction of it and the phase. `VocosVocoder` computes what the published models
 compute, under the names of their weights.
 
+A spectrogram that a network predicts is rarely one that a signal can have: frames overlap, and where they disagree the
+inverse STFT cancels. `VocoderConfig.refinements` steps of Griffin-Lim (1984) from the predicted phase bring the frames
+to agree; they are trained through, so the network learns to predict what they complete.
+
 What a sample depends on is finite, so that `vocode_stream` gives the samples of the whole in chunks.
 """
 
@@ -26,9 +30,9 @@ class FourierVocoder(nn.Module):
 
     window: Tensor
 
-    def __init__(self, audio: AudioConfig) -> None:
+    def __init__(self, audio: AudioConfig, refinements: int = 0) -> None:
         super().__init__()
-        self.audio = audio
+        self.audio, self.refinements = audio, refinements
         self.register_buffer("window", torch.hann_window(audio.n_fft), persistent=False)
 
     @property
@@ -43,12 +47,17 @@ class FourierVocoder(nn.Module):
     @property
     def reach(self) -> int:
         """Mel frames that must be known on each side of a chunk: the network's, and those whose windows overlap."""
-        return self.network_reach + -(-self.audio.n_fft // (2 * self.audio.hop))
+        return self.network_reach + self._refined_reach + -(-self.audio.n_fft // (2 * self.audio.hop))
+
+    @property
+    def _refined_reach(self) -> int:
+        """Frames on each side whose windows overlap with a frame's, once for each refinement."""
+        return self.refinements * ((self.audio.n_fft - 1) // self.audio.hop)
 
     @property
     def receptive_field(self) -> int:
         """Mel frames that can influence one sample."""
-        return 2 * self.network_reach + -(-self.audio.n_fft // self.audio.hop)
+        return 2 * (self.network_reach + self._refined_reach) + -(-self.audio.n_fft // self.audio.hop)
 
     @property
     def receptive_seconds(self) -> float:
@@ -57,9 +66,17 @@ class FourierVocoder(nn.Module):
 
     def from_frames(self, mel: Tensor) -> Tensor:
         """Centred frames [B, M, T + 1] → wav [B, T * hop]: training segments know the frame after their end."""
-        n_fft, hop = self.audio.n_fft, self.audio.hop
+        n_fft, hop, window = self.audio.n_fft, self.audio.hop, self.window
         length = (mel.shape[-1] - 1) * hop
-        return torch.istft(self.spectrum(mel), n_fft, hop, n_fft, self.window, center=True, length=length)
+        spectrum = self.spectrum(mel)
+        # Reflection at the edges of the signal needs more samples than half a window.
+        refinements = self.refinements if length > n_fft // 2 else 0
+        amplitude = spectrum.abs()
+        for _ in range(refinements):
+            wav = torch.istft(spectrum, n_fft, hop, n_fft, window, center=True, length=length)
+            again = torch.stft(wav, n_fft, hop, n_fft, window, center=True, return_complex=True)
+            spectrum = again * (amplitude * (torch.view_as_real(again).square().sum(-1) + 1e-8).rsqrt())
+        return torch.istft(spectrum, n_fft, hop, n_fft, window, center=True, length=length)
 
     def forward(self, mel: Tensor, framed: bool = False) -> Tensor:
         """Log-mel [B, M, T] → wav [B, T * hop]; `framed`: mel has one frame more, as `from_frames` takes it."""
@@ -72,7 +89,7 @@ class Vocoder(FourierVocoder):
     inverse_filters: Tensor
 
     def __init__(self, audio: AudioConfig, cfg: VocoderConfig) -> None:
-        super().__init__(audio)
+        super().__init__(audio, cfg.refinements)
         self.cfg = cfg
         bins = audio.n_fft // 2 + 1
         self.net = ConvNeXt(audio.n_mels, cfg.dim, 3 * bins, cfg.layers, mult=cfg.mult)

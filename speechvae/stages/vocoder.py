@@ -49,7 +49,8 @@ class VocoderStage(Stage):
                 rows = [r for r in rows if feature_path(self.work, r["id"], "reconstructions").is_file()]
                 if not rows:
                     raise SpeechVAEError(f"no reconstructions yet: run `speechvae reconstruct {self.work}`")
-            out[split] = SegmentBatches(self.work, rows, self.config.audio, self.train, from_vae, split == "train")
+            training, vary = split == "train", self.config.vocoder.vary
+            out[split] = SegmentBatches(self.work, rows, self.config.audio, self.train, from_vae, training, vary)
         return out
 
     def batches(self, split: str) -> SegmentBatches:
@@ -72,7 +73,9 @@ class VocoderStage(Stage):
     def losses(self, critics: nn.Module | None, batch: Batch, outputs: Any, step: int) -> dict[str, Tensor]:
         wav = batch.wav
         assert wav is not None
-        losses = {"mel": (self.log_mel(outputs) - self.log_mel(wav)).abs().mean(), "stft": self.stft(outputs, wav)}
+        with torch.autocast(wav.device.type, enabled=False):  # bf16 would round the filters' sums
+            mel = (self.log_mel(outputs) - self.log_mel(wav)).abs().mean()
+            losses = {"mel": mel, "stft": self.stft(outputs, wav)}
         if critics is not None and self.critics_active(step):
             critics.requires_grad_(False)
             fake = critics(outputs)
