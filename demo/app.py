@@ -1,12 +1,11 @@
-"""One page: type a sentence, hear it, see it, ask for another reading.
+"""One page: type a sentence, hear it, see it, ask for another reading; or let a writer find the words.
 
-`build` takes the function that loads a voice, so a test or another program can hand in its own.
+`build` takes the functions that load a voice and a writer, so a test or another program can hand in its own.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,13 @@ import numpy as np
 from speechvae import SpeechVAEError
 from speechvae.batch import new_seed
 
+from .common import ONE_AT_A_TIME, Sound, facts_of, in_plain_words, sound_of
 from .picture import MAX_ROWS, ROW_SECONDS, reading_picture
+from .words import VoiceControls, installed_writer, words_tab
 
 if TYPE_CHECKING:
-    from speechvae import Audio, Voice
+    from speechvae import Voice
+    from speechvae.words.writer import Writer
 
 MAX_CHARACTERS = 2000
 SENTENCES = [
@@ -28,15 +30,14 @@ SENTENCES = [
     "It was, by any measure, the strangest morning of the year; and it had only just begun.",
     "On 3 May we paid $12.50 for two tickets, and the train left at 7:45.",
 ]
-INTRO = """# speechvae
-One sentence, many natural readings. **Speak** says the text with the seed you see; **Another reading** draws a new
-one. The same seed always gives the same reading.
+TITLE = """# speechvae
+One sentence, many natural readings. *What you hear is synthetic speech, made by a model: nobody said it. Say so
+wherever you publish it.*"""
+INTRO = """**Speak** says the text with the seed you see; **Another reading** draws a new one. The same seed always
+gives the same reading."""
+CSS = "#picture img {object-fit: contain} .sentences .wrap {flex-direction: column} footer {display: none}"
 
-*What you hear is synthetic speech, made by a model: nobody said it. Say so wherever you publish it.*"""
-CSS = "#picture img {object-fit: contain} footer {display: none}"
-log = logging.getLogger("speechvae.demo")
-
-Reading = tuple[tuple[int, np.ndarray], np.ndarray, list[list[Any]], int, str]
+Reading = tuple[Sound, np.ndarray, list[list[Any]], int, str]
 
 
 def speak(
@@ -66,41 +67,15 @@ def speak(
     )
     if audio.duration > MAX_ROWS * ROW_SECONDS:
         gr.Warning(f"The picture shows the first {MAX_ROWS * ROW_SECONDS:.0f} seconds.")
-    # The page would scale float samples to full level; 16-bit samples it leaves alone.
-    samples = (np.clip(audio.wav, -1.0, 1.0) * 32767).astype(np.int16)
     words = [[w.text, round(w.start, 2), round(w.end, 2)] for w in audio.words]
-    return (audio.sample_rate, samples), reading_picture(audio), words, audio.seed, _facts(audio)
-
-
-def _facts(audio: Audio) -> str:
-    voiced = audio.f0[audio.f0 > 0]
-    parts = [f"**{audio.duration:.2f} s**", f"seed **{audio.seed}**", f"real-time factor {audio.rtf:.3f}"]
-    if len(voiced):
-        parts.append(f"mean f0 {voiced.mean():.0f} Hz")
-    if audio.duration > 0:
-        parts.append(f"{len(audio.words) / audio.duration:.1f} words a second")
-    return " · ".join(parts)
-
-
-def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors of `function` into messages on the page."""
-
-    @functools.wraps(function)
-    def wrapped(*args: Any) -> Any:
-        try:
-            return function(*args)
-        except (SpeechVAEError, OSError) as e:
-            raise gr.Error(str(e), title="That did not work", print_exception=False) from e
-        except Exception as e:
-            log.exception("the demo failed")
-            message = f"An error inside the program ({type(e).__name__}: {e}). Its log has the details."
-            raise gr.Error(message, title="That did not work", print_exception=False) from e
-
-    return wrapped
+    return sound_of(audio), reading_picture(audio), words, audio.seed, facts_of(audio)
 
 
 def build(
-    voice_loader: Callable[[str], Voice], voices: Sequence[str] | None = None, voice: str | None = None
+    voice_loader: Callable[[str], Voice],
+    voices: Sequence[str] | None = None,
+    voice: str | None = None,
+    writer_loader: Callable[[], Writer] = installed_writer,
 ) -> gr.Blocks:
     """The page, not yet launched.
 
@@ -108,6 +83,8 @@ def build(
         voice_loader: gives the voice of a name; each name is loaded once.
         voices: the names to choose from; None = every installed voice.
         voice: the one chosen at first; None = the first of `voices`.
+        writer_loader: gives the writer; called once, when the words are first wanted. Where it raises SpeechVAEError,
+            the page says so and speaks all the same.
 
     Raises:
         SpeechVAEError: there is no voice, or the first one cannot be loaded.
@@ -120,9 +97,43 @@ def build(
     names = list(dict.fromkeys([*([] if voice is None else [voice]), *voices]))
     if not names:
         raise SpeechVAEError("no voice is installed: train one, and name its folder with --voice")
-    first = load(names[0])
+    load(names[0])  # an error here comes before there is a page
 
-    # Their argument names are those of the page's API.
+    with gr.Blocks(title="speechvae", analytics_enabled=False) as page:
+        gr.Markdown(TITLE)
+        with gr.Tabs():
+            with gr.Tab("Voice"):
+                controls = _voice_tab(load, names)
+            words_tab(load, controls, writer_loader)
+    return page
+
+
+def _voice_tab(load: Callable[[str], Voice], names: Sequence[str]) -> VoiceControls:
+    first = load(names[0])
+    gr.Markdown(INTRO)
+    with gr.Row():
+        with gr.Column(scale=3):
+            text = gr.Textbox(SENTENCES[0], label="Text", lines=4, max_length=MAX_CHARACTERS)
+            with gr.Row():
+                speak_button = gr.Button("Speak", variant="primary")
+                another_button = gr.Button("Another reading")
+            gr.Examples([[s] for s in SENTENCES], text, label="Sentences to try")
+        with gr.Column(scale=2):
+            with gr.Row():
+                name = gr.Dropdown(list(names), value=names[0], label="Voice")
+                speaker = gr.Dropdown(list(first.speakers), value=first.default_speaker, label="Speaker")
+                seed = gr.Number(new_seed, label="Seed", precision=0, minimum=0)
+            sliders = _sliders(first)
+    sound = gr.Audio(label="Reading", interactive=False, autoplay=True, format="wav", buttons=["download"])
+    facts = gr.Markdown()
+    picture = gr.Image(
+        show_label=False, interactive=False, elem_id="picture", format="png", buttons=["download", "fullscreen"],
+        alt_text="Mel spectrogram with words and f0 over it and phonemes under it",
+    )  # fmt: skip
+    with gr.Accordion("Words and their times", open=False):
+        words = gr.Dataframe(headers=["word", "from (s)", "to (s)"], interactive=False, type="array")
+
+    # The argument names of these functions are those of the page's API.
     @in_plain_words
     def on_speak(
         voice: str, text: str, speaker: str | None, seed: float | None,
@@ -142,37 +153,11 @@ def build(
         chosen = load(voice)
         return gr.Dropdown(choices=list(chosen.speakers), value=chosen.default_speaker)
 
-    with gr.Blocks(title="speechvae", analytics_enabled=False) as page:
-        gr.Markdown(INTRO)
-        with gr.Row():
-            with gr.Column(scale=3):
-                text = gr.Textbox(SENTENCES[0], label="Text", lines=4, max_length=MAX_CHARACTERS)
-                with gr.Row():
-                    speak_button = gr.Button("Speak", variant="primary")
-                    another_button = gr.Button("Another reading")
-                gr.Examples([[s] for s in SENTENCES], text, label="Sentences to try")
-            with gr.Column(scale=2):
-                with gr.Row():
-                    name = gr.Dropdown(names, value=names[0], label="Voice")
-                    speaker = gr.Dropdown(list(first.speakers), value=first.default_speaker, label="Speaker")
-                    seed = gr.Number(new_seed, label="Seed", precision=0, minimum=0)
-                temperature, style, length = _sliders(first)
-        sound = gr.Audio(label="Reading", interactive=False, autoplay=True, format="wav", buttons=["download"])
-        facts = gr.Markdown()
-        picture = gr.Image(
-            show_label=False, interactive=False, elem_id="picture", format="png", buttons=["download", "fullscreen"],
-            alt_text="Mel spectrogram with words and f0 over it and phonemes under it",
-        )  # fmt: skip
-        with gr.Accordion("Words and their times", open=False):
-            words = gr.Dataframe(headers=["word", "from (s)", "to (s)"], interactive=False, type="array")
-
-        reading = [sound, picture, words, seed, facts]
-        one_at_a_time: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "voice"}
-        sliders = [temperature, style, length]
-        speak_button.click(on_speak, [name, text, speaker, seed, *sliders], reading, api_name="speak", **one_at_a_time)
-        another_button.click(on_another, [name, text, speaker, *sliders], reading, api_name="another", **one_at_a_time)
-        name.change(on_voice, name, speaker, api_name="speakers", **one_at_a_time)
-    return page
+    reading = [sound, picture, words, seed, facts]
+    speak_button.click(on_speak, [name, text, speaker, seed, *sliders], reading, api_name="speak", **ONE_AT_A_TIME)
+    another_button.click(on_another, [name, text, speaker, *sliders], reading, api_name="another", **ONE_AT_A_TIME)
+    name.change(on_voice, name, speaker, api_name="speakers", **ONE_AT_A_TIME)
+    return VoiceControls(name, speaker, *sliders)
 
 
 def _sliders(voice: Voice) -> tuple[gr.Slider, gr.Slider, gr.Slider]:
@@ -194,7 +179,7 @@ def launch(host: str = "127.0.0.1", port: int = 7860, voice: str | None = None) 
     """
     from speechvae import Voice
 
-    page = build(Voice.load, voice=voice)
+    page = build(Voice.load, voice=voice, writer_loader=installed_writer)
     try:
         _, url, _ = page.launch(
             server_name=host,

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from speechvae.directing.retakes import blend
     from speechvae.synthesis import Audio, AudioChunk, Voice, list_voices
     from speechvae.takes import Take
+    from speechvae.words.writer import Writer
 
 __version__ = "0.1.0"
 __all__ = [
-    "Audio", "AudioChunk", "Edits", "SpeechVAEError", "Take", "Voice", "__version__", "blend", "list_voices",
+    "Audio", "AudioChunk", "Edits", "SpeechVAEError", "Take", "Voice", "Writer", "__version__", "blend", "list_voices",
     "parse_words",
 ]  # fmt: skip
 
@@ -36,6 +37,7 @@ _HOME = {
     "list_voices": "speechvae.synthesis",
     "parse_words": "speechvae.directing.edits",
     "Take": "speechvae.takes",
+    "Writer": "speechvae.words.writer",
 }
 
 

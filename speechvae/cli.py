@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from speechvae import cli_recordings, cli_sound, cli_takes, cli_training
+from speechvae import cli_recordings, cli_sound, cli_takes, cli_training, cli_words
 from speechvae.batch import Style
 from speechvae.cli_options import (
     DEFAULT_VOICE,
@@ -49,6 +49,7 @@ Start here:
   speechvae say "Hello there."                 writes out.wav
   speechvae say "Hello there." --seed 7        the same reading every time
   speechvae takes "Hello there." -o takes      six readings that differ as much as they can
+  speechvae reply "How was your day?" --say    three answers, written and spoken
   speechvae demo                               the same in a browser
   speechvae COMMAND --help                     what a command does, with examples
 """,
@@ -244,7 +245,7 @@ def demo(
     launch(host=host, port=port, voice=voice)
 
 
-for _commands in (cli_takes, cli_recordings, cli_sound, cli_training):
+for _commands in (cli_takes, cli_recordings, cli_sound, cli_words, cli_training):
     app.add_typer(_commands.app)
 
 

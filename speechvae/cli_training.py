@@ -25,6 +25,9 @@ class Stage(StrEnum):
     aligner = "aligner"
     vae = "vae"
     vocoder = "vocoder"
+    text_vae = "text_vae"
+    text_lm = "text_lm"
+    text_autoencoder = "text_autoencoder"
 
 
 class Vocoder(StrEnum):
@@ -79,8 +82,12 @@ def prepare(
 ))  # fmt: skip
 def train(
     config: Annotated[Path, typer.Argument(help="A recipe's config.yaml.")],
-    stage: Annotated[Stage, typer.Option(help="In this order: aligner, vae, vocoder.")],
-    work: Annotated[Path, typer.Option(help="The folder that `speechvae prepare` filled.")] = Path("work"),
+    stage: Annotated[
+        Stage, typer.Option(help="Of a voice, in this order: aligner, vae, vocoder. Of a writer: text_vae.")
+    ],
+    work: Annotated[
+        Path, typer.Option(help="The folder that `speechvae prepare` (or `prepare-text`) filled.")
+    ] = Path("work"),
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop after so many minutes; call again to go on.")
     ] = None,
@@ -89,8 +96,9 @@ def train(
         str | None, typer.Option(help="Begin with the weights of this voice (vae: same symbols and speakers).")
     ] = None,
 ) -> None:
-    """Train one stage of a voice, or go on training it.
+    """Train one stage of a voice or of a writer, or go on training it.
 
+    text_lm and text_autoencoder are what a writer is measured against: without a latent, and without noise.
     Training resumes exactly where it stopped, at the end of --minutes or after Ctrl-C.
     """
     from speechvae.trainer import train as run
@@ -108,6 +116,9 @@ def train(
 )
 def reconstruct(
     work: Annotated[Path, typer.Argument(help="A folder in which the vae stage was trained.")],
+    voice: Annotated[
+        str | None, typer.Option("--voice", "-v", help="Render with a finished voice: WORK only needs to be prepared.")
+    ] = None,
 ) -> None:
     """Render the corpus with the VAE, to tune a vocoder on.
 
@@ -115,7 +126,7 @@ def reconstruct(
     """
     from speechvae.reconstruct import reconstruct as run
 
-    typer.echo(str(run(work)))
+    typer.echo(str(run(work, voice=voice)))
 
 
 @app.command(

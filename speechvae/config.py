@@ -128,7 +128,9 @@ class VocoderConfig(Settings):
     refinements: int = Field(0, ge=0, description="Griffin-Lim steps from the predicted phase, trained through")
     adversarial_from: int | None = Field(None, description="step at which the critics join; None = never")
     critic_channels: int = 16
+    critic_clips: int | None = Field(None, gt=0, description="the critics hear the first so many of a batch; None: all")
     mel_source: str = Field("recordings", pattern="^(recordings|vae)$")
+    vae_share: float = Field(0.5, ge=0, le=1, description="of a batch, its first cuts: their mels are the VAE's")
     vary: float = Field(0.0, ge=0, le=1, description="share of the cuts at another speed and through an equaliser")
     train: TrainConfig = TrainConfig(steps=20000, batch_size=8, segment_frames=64, lr=5e-4, betas=(0.8, 0.99))
 

@@ -173,17 +173,18 @@ class SegmentBatches(torch.utils.data.Dataset[Batch]):
     Half of the cuts change level by -12 to +6 dB, never into clipping: voices differ in level, and so do users' clips.
     The share `vary` of the recordings' cuts is also played slower or faster and through an equaliser: other throats,
     deeper voices and other rooms than the corpus has. None of this is done without `augment`.
-    `reconstructions`: half of the cuts use a VAE's mels of the same clips and half the recordings' own, so that the
-    vocoder learns the one without forgetting the other; without `augment` (the dev split) all use the VAE's.
+    `rendered`: the share of a batch, its first cuts, that uses a VAE's mels of the same clips; the rest has the
+    recordings' own, so that the vocoder learns the one without forgetting the other; without `augment` (the dev split)
+    all use the VAE's.
     """
 
     def __init__(
         self, work: str | Path, rows: list[dict[str, Any]], audio: AudioConfig, train: TrainConfig,
-        reconstructions: bool = False, augment: bool = True, vary: float = 0.0,
+        rendered: float = 0.0, augment: bool = True, vary: float = 0.0,
     ) -> None:  # fmt: skip
         self.work, self.audio, self.train, self.augment = Path(work), audio, train, augment
         self.vary, self.log_mel = vary if augment else 0.0, LogMel(audio)
-        self.reconstructions = reconstructions
+        self.rendered = rendered
         self.rows = rows
         # A clip is drawn as often as it has segments: long clips are not seen less per second than short ones.
         frames = [max(1, round(r["duration"] * audio.frame_rate / train.segment_frames)) for r in rows]
@@ -196,20 +197,20 @@ class SegmentBatches(torch.utils.data.Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng((self.train.seed, 1, step))
         rows = [self.rows[self.draws[i]] for i in self.order(step)]
-        cuts = [self._cut(r, rng) for r in rows]
+        rendered = round(self.rendered * len(rows)) if self.augment else len(rows) * (self.rendered > 0)
+        cuts = [self._cut(r, rng, i < rendered) for i, r in enumerate(rows)]
         return Batch(
             ids=[r["id"] for r in rows], speaker=torch.zeros(len(rows), dtype=torch.long),
             y=torch.stack([c[0] for c in cuts]), wav=torch.stack([c[1] for c in cuts]),
         )  # fmt: skip
 
-    def _cut(self, row: dict[str, Any], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _cut(self, row: dict[str, Any], rng: np.random.Generator, rendered: bool) -> tuple[Tensor, Tensor]:
         n, hop = self.train.segment_frames, self.audio.hop
         with safe_open(str(feature_path(self.work, row["id"])), "pt") as f:
             mel, wav = f.get_slice("mel"), f.get_slice("wav")
             start = int(rng.integers(0, max(1, mel.get_shape()[1] - n)))
             cut_wav = wav[start * hop : (start + n) * hop].float() / 32767
             cut_mel = mel[:, start : start + n + 1].float()
-            rendered = self.reconstructions and (not self.augment or rng.random() < 0.5)
             if not rendered and rng.random() < self.vary:
                 cut_mel, cut_wav = self._varied(wav, start * hop, rng)
         if rendered:

@@ -115,7 +115,7 @@ def test_say_writes_out_wav_again_and_again(run: Run, tmp_path: Path) -> None:
         code, out, err = run("say", "Hello there.")
         assert code == 0, err
         wav, rate = soundfile.read("out.wav")
-        assert out.startswith(f"out.wav: {len(wav) / rate:.2f} s, seed ") and ", rtf 0" in out
+        assert out.startswith(f"out.wav: {len(wav) / rate:.2f} s, seed ") and ", rtf " in out
     assert [p.name for p in tmp_path.iterdir()] == ["out.wav"]
 
 

@@ -14,8 +14,9 @@ class Batch:
 
     ids: list[str]
     speaker: Tensor  # [B]
-    x: Tensor | None = None  # [B, N] symbol ids, 0 = padding
+    x: Tensor | None = None  # [B, N] symbol or token ids, 0 = padding
     x_lengths: Tensor | None = None  # [B]
+    context: Tensor | None = None  # [B, C] token ids of what was said before, 0 = padding
     y: Tensor | None = None  # [B, M, T] log-mel
     y_lengths: Tensor | None = None  # [B]
     w: Tensor | None = None  # [B, N] durations in frames

@@ -41,7 +41,8 @@ class VocoderStage(Stage):
 
     @cached_property
     def _data(self) -> dict[str, SegmentBatches]:
-        from_vae = self.config.vocoder.mel_source == "vae"
+        cfg = self.config.vocoder
+        from_vae = cfg.mel_source == "vae"
         out = {}
         for split in ("train", "dev"):
             rows = read_manifest(self.work, split)
@@ -49,8 +50,10 @@ class VocoderStage(Stage):
                 rows = [r for r in rows if feature_path(self.work, r["id"], "reconstructions").is_file()]
                 if not rows:
                     raise SpeechVAEError(f"no reconstructions yet: run `speechvae reconstruct {self.work}`")
-            training, vary = split == "train", self.config.vocoder.vary
-            out[split] = SegmentBatches(self.work, rows, self.config.audio, self.train, from_vae, training, vary)
+            share = cfg.vae_share if from_vae else 0.0
+            out[split] = SegmentBatches(
+                self.work, rows, self.config.audio, self.train, share, split == "train", cfg.vary
+            )
         return out
 
     def batches(self, split: str) -> SegmentBatches:
@@ -68,7 +71,9 @@ class VocoderStage(Stage):
         return start is not None and step >= start
 
     def critic_losses(self, critics: nn.Module, batch: Batch, outputs: Any) -> dict[str, Tensor]:
-        return {"critic": critic_loss(critics(batch.wav), critics(outputs.detach()))}
+        assert batch.wav is not None
+        n = self.config.vocoder.critic_clips
+        return {"critic": critic_loss(critics(batch.wav[:n]), critics(outputs[:n].detach()))}
 
     def losses(self, critics: nn.Module | None, batch: Batch, outputs: Any, step: int) -> dict[str, Tensor]:
         wav = batch.wav
@@ -77,10 +82,11 @@ class VocoderStage(Stage):
             mel = (self.log_mel(outputs) - self.log_mel(wav)).abs().mean()
             losses = {"mel": mel, "stft": self.stft(outputs, wav)}
         if critics is not None and self.critics_active(step):
+            n = self.config.vocoder.critic_clips
             critics.requires_grad_(False)
-            fake = critics(outputs)
+            fake = critics(outputs[:n])
             with torch.no_grad():
-                real = critics(wav)
+                real = critics(wav[:n])
             critics.requires_grad_(True)
             losses["adversarial"] = adversarial_loss(fake)
             losses["features"] = feature_matching_loss(real, fake)

@@ -1,0 +1,263 @@
+"""Measure a text VAE beside a language model and an autoencoder of the same size, on the test split.
+
+    python recipes/text_vae/evaluate.py work/words -o results
+
+The three stages text_vae, text_lm and text_autoencoder must have been trained in the work folder. Writes report.json,
+table.md and samples.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from speechvae import checkpoint
+from speechvae.config import Config
+from speechvae.journal import write_text
+from speechvae.metrics.words import bleu4, costs, distinct, goes_one_way, latent_use
+from speechvae.models.text_vae import TextVAE
+from speechvae.nn.batch import Batch
+from speechvae.stages import STAGES
+from speechvae.stages.text_vae import TextVAEStage
+from speechvae.words.corpus import TextTable
+from speechvae.words.decoding import beam_search, sample
+from speechvae.words.export import export_writer
+from speechvae.words.tokens import sentence
+from speechvae.words.writer import TOP_P, WORD_TEMPERATURE, Writer
+
+STEPS = 7  # of a path between two sentences, with its ends
+REPLIES = 3
+
+
+def load(work: Path) -> dict[str, TextVAE]:
+    """The EMA weights of the three models, by stage."""
+    models = {}
+    for name in ("text_vae", "text_lm", "text_autoencoder"):
+        config = Config.parse(checkpoint.CheckpointStore(work / "checkpoints" / name).state()["config"], name)
+        stage = STAGES[name](config, work)
+        assert isinstance(stage, TextVAEStage)
+        stage.load_trained()
+        models[name] = stage.model
+    return models
+
+
+class Evaluation:
+    def __init__(self, work: Path, writer: Writer, n: int, seed: int) -> None:
+        self.table, self.models, self.writer = TextTable.load(work), load(work), writer
+        self.cfg = self.models["text_vae"].cfg
+        self.rng = np.random.default_rng(seed)
+        self.rows = {c: self._pick(self.table.rows("test", self.cfg, c), n if not c else n // 2) for c in (False, True)}
+
+    def _pick(self, rows: Sequence[int], n: int) -> list[int]:
+        return self.rng.permutation(rows)[:n].tolist()
+
+    def batches(self, with_context: bool, size: int = 16) -> list[Batch]:
+        # Like lengths together: padding costs time.
+        rows = sorted(self.rows[with_context], key=lambda r: len(self.table.ids(r)))
+        return [self.table.batch(rows[i : i + size], self.cfg, with_context) for i in range(0, len(rows), size)]
+
+    def likelihood(self, samples: int) -> dict[str, Any]:
+        """Nats a sentence: importance-weighted bound of the VAE, exact value of the language model."""
+        found: dict[str, Any] = {}
+        for with_context in (False, True):
+            name = "replies" if with_context else "sentences"
+            bars = {m: tqdm(self.batches(with_context), desc=f"{m}: {name}") for m in ("text_vae", "text_lm")}
+            nats = {m: costs(self.models[m], bar, samples) for m, bar in bars.items()}
+            lm, tokens = nats["text_lm"]
+            loose, _ = costs(self.models["text_vae"], self.batches(with_context), 1)
+            total = float(tokens.sum())
+            found[name] = {
+                "number": len(lm), "tokens": total / len(lm), "elbo": float(loose.mean()),
+                "iw_nll": float(nats["text_vae"][0].mean()), "lm_nll": float(lm.mean()),
+                "ratio": float(nats["text_vae"][0].sum() / lm.sum()),
+                "perplexity": float((nats["text_vae"][0].sum() / total).exp()),
+                "lm_perplexity": float((lm.sum() / total).exp()),
+            }  # fmt: skip
+        return found
+
+    def greedy(self, model: TextVAE, z: Tensor) -> list[str]:
+        c = model.encode_context(None, 1).expand(len(z), -1)
+        return [self.table.tokenizer.decode(r) for r in sample(model, z, c, 0.0)]
+
+    @torch.inference_mode()
+    def reconstruction(self) -> dict[str, float]:
+        """BLEU-4 of the likeliest sentence of each posterior mean; of another sentence's posterior mean."""
+        found = {}
+        for name in ("text_vae", "text_autoencoder"):
+            model = self.models[name]
+            texts, means = [], []
+            for b in self.batches(False):
+                assert b.x is not None
+                means.append(model.encode(b.x, model.encode_context(None, len(b.x)))[0])
+                texts += [self.table.tokenizer.decode(r) for r in b.x.tolist()]
+            z = torch.cat(means)
+            written = [t for part in z.split(64) for t in self.greedy(model, part)]
+            # The neighbour has about the same length: what is compared is the content.
+            foreign = [*written[1:], written[0]]
+            found[name], found[f"{name}_foreign"] = bleu4(written, texts), bleu4(foreign, texts)
+        return found
+
+    def lm_perplexity(self, texts: Sequence[str]) -> float:
+        """Of texts as the language model sees them."""
+        kept = [t for t in texts if t]
+        ids = sorted((sentence(self.table.tokenizer.encode(t)) for t in kept), key=len)
+        pad = torch.nn.utils.rnn.pad_sequence
+        parts = [pad([torch.tensor(i) for i in ids[n : n + 16]], batch_first=True) for n in range(0, len(ids), 16)]
+        nats, tokens = costs(self.models["text_lm"], [Batch(ids=[], speaker=torch.zeros(0), x=x) for x in parts], 1)
+        return float((nats.sum() / tokens.sum()).exp())
+
+    def similarities(self, texts: Sequence[str], kind: str) -> Tensor:
+        """Cosine similarities [K, 2] of the texts to the first and the last of them."""
+        if kind == "posterior":
+            e = self.writer.embed([t if t else "." for t in texts])
+        else:  # the language model's own word vectors, of a model that never saw a latent
+            table = self.models["text_lm"].embed.weight.detach()
+            e = torch.stack([table[torch.tensor(self.table.tokenizer.encode(t) or [0])].mean(0) for t in texts])
+        e = torch.nn.functional.normalize(e - (0 if kind == "posterior" else self.centre), dim=1)
+        return torch.stack([e @ e[0], e @ e[-1]], 1)
+
+    @property
+    def centre(self) -> Tensor:
+        """The mean word vector of the test sentences: without it all texts are alike."""
+        if not hasattr(self, "_centre"):
+            table = self.models["text_lm"].embed.weight.detach()
+            rows = self.rows[False][:300]
+            self._centre = torch.stack([table[torch.tensor(self.table.ids(r))].mean(0) for r in rows]).mean(0)
+        return self._centre
+
+    @torch.inference_mode()
+    def paths(self, pairs: int) -> dict[str, Any]:
+        """Fluency and direction of paths between two test sentences."""
+        model = self.models["text_vae"]
+        short = [r for r in self.rows[False] if 5 <= len(self.table.ids(r)) <= 40]
+        ends = [self.rng.choice(short, 2, replace=False).tolist() for _ in range(pairs)]
+        inner: list[str] = []
+        straight = {"posterior": [], "word vectors": []}  # type: dict[str, list[bool]]
+        shown = []
+        for a, b in tqdm(ends, desc="paths"):
+            texts = [self.table.text(a), self.table.text(b)]
+            z = self.writer.embed(texts)
+            share = torch.linspace(0, 1, STEPS)[:, None]
+            written = self.greedy(model, z[:1] + (z[1:] - z[:1]) * share)
+            inner += written[1:-1]
+            for kind, found in straight.items():
+                both = self.similarities(written, kind)
+                found.append(goes_one_way(both[:, 0].tolist(), both[:, 1].tolist()))
+            shown.append([texts[0], *written, texts[1]])
+        samples = [w.text for w in self.writer.write(300, seed=1)]
+        likeliest = self.greedy(model, torch.randn(300, model.z_dim, generator=torch.Generator().manual_seed(1)))
+        figures = {
+            "path_perplexity": self.lm_perplexity(inner), "sample_perplexity": self.lm_perplexity(samples),
+            "likeliest_sample_perplexity": self.lm_perplexity(likeliest),
+            **{f"one_way_{k}": float(np.mean(v)) for k, v in straight.items()},
+        }  # fmt: skip
+        return {**figures, "shown": shown[:3]}
+
+    @torch.inference_mode()
+    def variety(self, contexts: int) -> dict[str, Any]:
+        """distinct-2 of three replies to each context, against the language model's three best beams."""
+        lm = self.models["text_lm"]
+        ours, beams, drawn, people, shown = [], [], [], [], []
+        for n, row in enumerate(tqdm(self.rows[True][:contexts], desc="replies")):
+            before = range(row - min(self.cfg.context_turns, int(self.table.tensors["place"][row])), row)
+            said = [self.table.text(r) for r in before]
+            found = [w.text for w in self.writer.reply(said, REPLIES, seed=n)]
+            context = torch.tensor([self.table.context(row, self.cfg)])
+            c = lm.encode_context(context, 1)
+            best = [self.table.tokenizer.decode(r) for r in beam_search(lm, lm.no_latent(1), c, 5)[:REPLIES]]
+            rows = sample(lm, lm.no_latent(REPLIES), c.expand(REPLIES, -1), WORD_TEMPERATURE, TOP_P,
+                          torch.Generator().manual_seed(n))  # fmt: skip
+            ours += found
+            beams += best
+            drawn += [self.table.tokenizer.decode(r) for r in rows]
+            people.append(self.table.text(row))
+            shown.append({"said": said, "replies": found, "beams": best})
+        return {
+            "contexts": contexts, "replies": len(ours) / contexts, "distinct2": distinct(ours),
+            "distinct2_beams": distinct(beams), "distinct2_lm_drawn": distinct(drawn),
+            "distinct2_people": distinct(people), "shown": shown[:10],
+        }  # fmt: skip
+
+    def run(self, samples: int, pairs: int, contexts: int) -> dict[str, Any]:
+        vae = self.models["text_vae"]
+        return {
+            "parameters": {k: sum(p.numel() for p in m.parameters()) for k, m in self.models.items()},
+            "samples_of_the_bound": samples, "likelihood": self.likelihood(samples),
+            "latent": latent_use(vae, self.batches(False)), "bleu4": self.reconstruction(), "paths": self.paths(pairs),
+            "variety": self.variety(contexts), "samples": [w.text for w in self.writer.write(40, seed=2026)],
+        }  # fmt: skip
+
+
+
+def show(r: dict[str, Any]) -> str:
+    """The figures in Markdown."""
+    like, bleu, paths, variety, latent = (r[k] for k in ("likelihood", "bleu4", "paths", "variety", "latent"))
+    rows = []
+    for name, f in like.items():
+        rows += [
+            (f"IW-NLL of {f['number']} {name}, nats ({r['samples_of_the_bound']} samples)",
+             f"{f['iw_nll']:.1f} (language model {f['lm_nll']:.1f}; ratio {f['ratio']:.3f})", "ratio ≤ 1.05"),
+            (f"perplexity a token, {name}", f"{f['perplexity']:.1f} (language model {f['lm_perplexity']:.1f})", ""),
+            (f"1-sample bound, {name}", f"{f['elbo']:.1f}", ""),
+        ]  # fmt: skip
+    own, other = bleu["text_vae"], bleu["text_vae_foreign"]
+    path, drawn = paths["path_perplexity"], paths["sample_perplexity"]
+    ours, beams = variety["distinct2"], variety["distinct2_beams"]
+    rows += [
+        ("KL, nats a sentence", f"{latent['kl']:.1f}", "≥ 8"),
+        ("active units", f"{latent['active_units']:.0f}", "≥ 16"),
+        ("mutual information, nats", f"{latent['mutual_information']:.2f} (at most {latent['log_sentences']:.2f})", ""),
+        ("BLEU-4 of posterior means / of another's", f"{own:.2f} / {other:.2f} = {own / max(other, 1e-9):.1f}", "≥ 3"),
+        ("BLEU-4 of the autoencoder / of another's",
+         f"{bleu['text_autoencoder']:.2f} / {bleu['text_autoencoder_foreign']:.2f}", ""),
+        ("LM perplexity of paths / of samples",
+         f"{path:.1f} / {drawn:.1f} = {path / drawn:.2f} "
+         f"(samples in their likeliest words: {paths['likeliest_sample_perplexity']:.1f})", "≤ 1.5"),
+        ("paths that go one way, by the posterior / by word vectors",
+         f"{paths['one_way_posterior']:.0%} / {paths['one_way_word vectors']:.0%}", "≥ 80 %"),
+        ("distinct-2 of replies / of LM beams",
+         f"{ours:.3f} / {beams:.3f} = {ours / max(beams, 1e-9):.1f} (LM drawn: {variety['distinct2_lm_drawn']:.3f}; "
+         f"people, one reply each: {variety['distinct2_people']:.3f})", "≥ 2"),
+    ]  # fmt: skip
+    return "| | found | wanted |\n|---|---|---|\n" + "\n".join(f"| {a} | {b} | {c} |" for a, b, c in rows)
+
+
+def examples(r: dict[str, Any]) -> str:
+    lines = ["**40 sentences, seed 2026, unpicked**", "", *(f"{i}. {t}" for i, t in enumerate(r["samples"], 1)), ""]
+    lines += ["**Replies to test contexts, the first ten**", ""]
+    for s in r["variety"]["shown"]:
+        lines += [f"* *{' / '.join(s['said'])}*", *(f"    * {t}" for t in s["replies"]), f"    * beam: {s['beams'][0]}"]
+    lines += ["", "**Paths, the first three** (the ends as they stand in the test split)", ""]
+    for path in r["paths"]["shown"]:
+        lines += [f"* {t}" for t in path] + [""]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("work", type=Path)
+    p.add_argument("-o", "--out", type=Path, required=True, help="folder for the report and the writer")
+    p.add_argument("-n", type=int, default=1000, help="test sentences (and half as many replies)")
+    p.add_argument("--samples", type=int, default=64, help="of the importance-weighted bound")
+    p.add_argument("--pairs", type=int, default=200)
+    p.add_argument("--contexts", type=int, default=200)
+    p.add_argument("--seed", type=int, default=1)
+    args = p.parse_args(argv)
+    writer = Writer.load(export_writer(args.work, args.out / "writer"))
+    report = Evaluation(args.work, writer, args.n, args.seed).run(args.samples, args.pairs, args.contexts)
+    write_text(args.out / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
+    write_text(args.out / "table.md", show(report) + "\n")
+    write_text(args.out / "samples.md", examples(report) + "\n")
+    print(show(report))
+
+
+if __name__ == "__main__":
+    main()
