@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,3 +93,35 @@ def toy_recipe() -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def run(
+    voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:  # fmt: skip
+    """Run a command line in an empty folder with the test voice; returns exit code, stdout and stderr."""
+    from speechvae import cli
+    from speechvae.synthesis import Voice
+
+    def load(name: str = "kathleen", lexicon: Any = None, vocoder: Any = None) -> Any:
+        if name in ("kathleen", "test") and vocoder is None:
+            return voice
+        return original(name, vocoder=vocoder)
+
+    original = Voice.load
+    monkeypatch.setattr(Voice, "load", load)
+    monkeypatch.chdir(tmp_path)
+
+    def go(*args: str, stdin: bytes | None = None) -> tuple[int, str, str]:
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        try:
+            code = cli.main([*args])
+        except SystemExit as e:
+            code = e.code if isinstance(e.code, int) else 0
+        finally:
+            cli._settings["debug"] = False
+        done = capsys.readouterr()
+        return code, done.out, done.err
+
+    return go

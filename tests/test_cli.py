@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -17,38 +16,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechvae import Edits, SpeechVAEError, Take, cli
+from speechvae import Edits, SpeechVAEError, Take
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in an empty folder with the test voice; returns exit code, stdout and stderr."""
-    from speechvae.synthesis import Voice
-
-    def load(name: str = "kathleen", lexicon: Any = None, vocoder: Any = None) -> Any:
-        if name in ("kathleen", "test") and vocoder is None:
-            return voice
-        return original(name, vocoder=vocoder)
-
-    original = Voice.load
-    monkeypatch.setattr(Voice, "load", load)
-    monkeypatch.chdir(tmp_path)
-
-    def go(*args: str, stdin: bytes | None = None) -> tuple[int, str, str]:
-        if stdin is not None:
-            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-        try:
-            code = cli.main([*args])
-        except SystemExit as e:
-            code = e.code if isinstance(e.code, int) else 0
-        finally:
-            cli._settings["debug"] = False
-        done = capsys.readouterr()
-        return code, done.out, done.err
-
-    return go
 
 
 def subprocess_run(*args: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -61,7 +31,7 @@ def subprocess_run(*args: str, code: str | None = None) -> subprocess.CompletedP
 
 COMMANDS = [
     "prepare", "train", "reconstruct", "export", "say", "batch", "takes", "perform", "blend", "words", "voices", "info",
-    "evaluate", "demo",
+    "evaluate", "demo", "write", "reply", "prepare-text", "export-writer",
 ]  # fmt: skip
 
 

@@ -285,7 +285,10 @@ def fit_usual(costs: Sequence[float], tokens: Sequence[int]) -> Usual:
     import numpy as np
 
     n, y = np.asarray(tokens, float), np.asarray(costs, float)
-    b, a = np.polyfit(n, y, 1)
+    b, a = np.polyfit(n, y, 1) if len(set(tokens)) > 2 else (0.0, 0.0)
+    if b <= 0:  # a few sentences of about one length: no line can be told from them
+        a, b = 0.0, float(y.mean() / n.mean())
+        return Usual(a=a, b=b, c=float(max((y - b * n).std(), 0.5)))
     # The mean absolute deviation of a normal variable is sqrt(2 / pi) standard deviations.
     d, c = np.polyfit(n, np.abs(y - a - b * n) * np.sqrt(np.pi / 2), 1)
     return Usual(a=float(a), b=float(b), c=float(max(c, 0.5)), d=float(max(d, 0.0)))
