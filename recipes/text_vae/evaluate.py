@@ -2,8 +2,8 @@
 
     python recipes/text_vae/evaluate.py work/words -o results
 
-The stages text_vae and text_lm must have been trained in the work folder; text_autoencoder is measured if it was. Writes
-report.json, table.md and samples.md.
+The stages text_vae and text_lm must have been trained in the work folder; text_autoencoder is measured if it was.
+Writes report.json, table.md and samples.md.
 """
 
 from __future__ import annotations
