@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speechvae.cli_options import DEFAULT_VOICE, ForceOption, examples
+from speechvae.cli_options import ForceOption, examples
 
 if TYPE_CHECKING:
     from speechvae.resynthesis import Resynthesiser
 
 app = typer.Typer(rich_markup_mode=None)
+DEFAULT_VOCODER = "universal"
 
 
 @app.command(epilog=examples(
@@ -27,9 +28,10 @@ def resynthesise(
         Path, typer.Option("--output", "-o", help="wav, flac, ogg or mp3, by its ending; or a folder, for a folder.")
     ],
     vocoder: Annotated[
-        str, typer.Option(metavar="griffinlim|VOICE|PATH",
-                          help="griffinlim, a voice, a training's folder, or that of a public Vocos mel vocoder."),
-    ] = DEFAULT_VOICE,
+        str, typer.Option(metavar="universal|griffinlim|VOICE|PATH",
+                          help="universal (made for recordings), griffinlim, a voice, a training's folder, or that "
+                          "of a public Vocos mel vocoder."),
+    ] = DEFAULT_VOCODER,
     iterations: Annotated[int, typer.Option(min=1, max=10000, help="Of Griffin-Lim.")] = 32,
     force: ForceOption = False,
 ) -> None:  # fmt: skip

@@ -141,9 +141,19 @@ def export(
     vocoder: Annotated[
         Vocoder, typer.Option(help="The trained one, or Griffin-Lim, which needs no training.")
     ] = Vocoder.network,
+    only_vocoder: Annotated[
+        bool, typer.Option("--only-vocoder", help="Not a voice but its vocoder alone, for --vocoder.")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Make a voice of a trained work folder, for --voice."""
+    if only_vocoder:
+        from speechvae.vocoders import DESCRIPTION, export_vocoder
+
+        if (output / DESCRIPTION).exists() and not force:
+            raise SpeechVAEError(f"{output} holds a vocoder already: choose another folder, or use --force")
+        typer.echo(str(export_vocoder(work, output)))
+        return
     if (output / "voice.yaml").exists() and not force:
         raise SpeechVAEError(f"{output} holds a voice already: choose another folder, or replace it with --force")
     from speechvae.export import export_voice

@@ -1,4 +1,4 @@
-"""Vocoders by name or path: of a voice, of a training's checkpoint, or a public one in the format of Vocos."""
+"""Vocoders by name or path: one that stands alone, a voice's, a training's, or a public one in the format of Vocos."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from torch import Tensor
 
 from speechvae import checkpoint
 from speechvae.audio import mel_filters
-from speechvae.config import AudioConfig, VocoderConfig, read_yaml
+from speechvae.config import AudioConfig, Settings, VocoderConfig, read_yaml
 from speechvae.errors import SpeechVAEError
+from speechvae.files import replacing
 from speechvae.models.vocoder import FourierVocoder, Vocoder, VocosVocoder
 from speechvae.voice_files import SHIPPED, VOCODER, fill_checked, find_voice, read_settings
 
 GRIFFIN_LIM = "griffinlim"
+ALONE = Path(__file__).parent / "shipped_vocoders"
+DESCRIPTION = "vocoder.yaml"  # of one that stands alone
 VOCOS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # Buffers of the published files that hold nothing learnt: checked, then left out.
 _FILTERS, _WINDOWS = "feature_extractor.mel_spec.mel_scale.fb", (
@@ -30,8 +33,9 @@ def load_vocoder(source: str | Path, audio: AudioConfig | None = None) -> Fourie
     """A vocoder ready to run on the CPU; None = Griffin-Lim, which has no weights.
 
     Args:
-        source: "griffinlim"; the name or folder of a voice; a work folder or one of its vocoder checkpoints; a folder
-            (or weights file in one) with the `config.yaml` and weights of a public Vocos mel vocoder.
+        source: "griffinlim"; the name or folder of a vocoder that stands alone ("universal") or of a voice; a work
+            folder or one of its vocoder checkpoints; a folder (or weights file in one) with the `config.yaml` and
+            weights of a public Vocos mel vocoder.
         audio: the mel features it must take; None: whatever it was made for.
 
     Raises SpeechVAEError where there is no such vocoder, or it is damaged or made for other mel features.
@@ -44,7 +48,10 @@ def load_vocoder(source: str | Path, audio: AudioConfig | None = None) -> Fourie
     folder = path.parent if weights is not None else path
     state = _checkpoint(folder)
     vocoder: FourierVocoder | None
-    if (folder / "voice.yaml").is_file() or (not path.exists() and (SHIPPED / str(source) / "voice.yaml").is_file()):
+    alone = next((f for f in (folder, ALONE / str(source)) if (f / DESCRIPTION).is_file()), None)
+    if alone is not None:
+        vocoder = _standing_alone(alone)
+    elif (folder / "voice.yaml").is_file() or (not path.exists() and (SHIPPED / str(source) / "voice.yaml").is_file()):
         vocoder = _of_voice(find_voice(folder))
     elif state is not None:
         vocoder = _of_checkpoint(state)
@@ -52,11 +59,12 @@ def load_vocoder(source: str | Path, audio: AudioConfig | None = None) -> Fourie
         vocoder = load_vocos(folder, weights, audio)
     elif path.exists():
         raise SpeechVAEError(
-            f"no vocoder in {path}: wanted is the folder of a voice (voice.yaml), of a training (checkpoints/vocoder) "
-            f"or of a public Vocos model (config.yaml and {' or '.join(VOCOS_WEIGHTS)})"
+            f"no vocoder in {path}: wanted is the folder of a vocoder ({DESCRIPTION}), of a voice (voice.yaml), of a "
+            f"training (checkpoints/vocoder) or of a public Vocos model (config.yaml and {' or '.join(VOCOS_WEIGHTS)})"
         )
     else:
-        known = ", ".join([GRIFFIN_LIM, *sorted(p.parent.name for p in SHIPPED.glob("*/voice.yaml"))])
+        shipped = [*ALONE.glob(f"*/{DESCRIPTION}"), *SHIPPED.glob("*/voice.yaml")]
+        known = ", ".join([GRIFFIN_LIM, *sorted(p.parent.name for p in shipped)])
         raise SpeechVAEError(f"no vocoder {str(source)!r}: known are {known}; or give the path of a folder")
     if audio is not None and vocoder is not None:
         audio.check(vocoder.audio, f"the vocoder {source}")
@@ -70,6 +78,51 @@ def describe(vocoder: FourierVocoder | None) -> str:
     kind = "vocos" if isinstance(vocoder, VocosVocoder) else "network"
     field = f"{vocoder.receptive_field} frames, {1000 * vocoder.receptive_seconds:.0f} ms"
     return f"{kind} (receptive field {field})"
+
+
+class VocoderSettings(Settings):
+    """`vocoder.yaml`."""
+
+    format: int = 1
+    name: str
+    description: str = ""
+    audio: AudioConfig = AudioConfig()
+    vocoder: VocoderConfig = VocoderConfig()
+
+
+def _standing_alone(folder: Path) -> Vocoder:
+    try:
+        settings = VocoderSettings.model_validate(read_yaml(folder / DESCRIPTION))
+    except ValidationError as e:
+        lines = [f"  {'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()]
+        raise SpeechVAEError(f"{folder / DESCRIPTION} has settings that do not fit:\n" + "\n".join(lines)) from e
+    vocoder = Vocoder(settings.audio, settings.vocoder)
+    fill_checked(vocoder, folder / VOCODER, settings.audio)
+    return vocoder
+
+
+def export_vocoder(work: str | Path, folder: str | Path) -> Path:
+    """Make a vocoder that stands alone of a work folder: EMA weights in half precision. A card in `folder` is kept.
+
+    Raises SpeechVAEError where the stage was not trained.
+    """
+    import yaml
+
+    found, folder = _checkpoint(Path(work)), Path(folder)
+    if found is None:
+        raise SpeechVAEError(f"no checkpoint of stage vocoder in {work}: run `speechvae train --stage vocoder`")
+    vocoder = _of_checkpoint(found)
+    config = json.loads((found / "state.json").read_text(encoding="utf-8"))["config"]
+    mark = vocoder.audio.fingerprint()
+    checkpoint.save_weights(folder / VOCODER, vocoder.state_dict(), half=True, mark=mark)
+    settings = VocoderSettings(
+        name=config["name"], description=config["description"], audio=vocoder.audio, vocoder=vocoder.cfg
+    )
+    data = settings.model_dump(mode="json")
+    data["vocoder"].pop("train")  # how it was trained stands in the recipe
+    with replacing(folder / DESCRIPTION) as part:
+        part.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return folder
 
 
 def _of_voice(folder: Path) -> Vocoder | None:

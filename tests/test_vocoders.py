@@ -22,7 +22,7 @@ from speechvae.checkpoint import CheckpointStore
 from speechvae.config import AudioConfig, Config, VocoderConfig
 from speechvae.errors import SpeechVAEError
 from speechvae.models.vocoder import FourierVocoder, Vocoder, VocosVocoder, vocode_stream
-from speechvae.vocoders import load_vocoder
+from speechvae.vocoders import export_vocoder, load_vocoder
 from speechvae.voice_files import save_voice
 
 AUDIO = AudioConfig()
@@ -237,8 +237,30 @@ def test_vocoders_of_voices_and_checkpoints(voice: Any, tmp_path: Path, mel: Ten
         load_vocoder(tmp_path / "work")
 
 
+def test_a_vocoder_that_stands_alone(tmp_path: Path, mel: Tensor) -> None:
+    config = Config(name="mine", vocoder=VocoderConfig(dim=16, layers=1, refinements=3))
+    torch.manual_seed(0)
+    wanted = Vocoder(AUDIO, config.vocoder)
+    with pytest.raises(SpeechVAEError, match="no checkpoint of stage vocoder"):
+        export_vocoder(tmp_path, tmp_path / "mine")
+    CheckpointStore(tmp_path / "work" / "checkpoints" / "vocoder").save(
+        {"ema": wanted.state_dict()}, {"step": 1, "config": config.model_dump()}
+    )
+    folder = export_vocoder(tmp_path / "work", tmp_path / "mine")
+    found = load_vocoder(folder, AUDIO)
+    assert isinstance(found, Vocoder) and found.refinements == 3
+    with torch.inference_mode():
+        torch.testing.assert_close(found.spectrum(mel), wanted.spectrum(mel), atol=1e-2, rtol=1e-2)
+    with pytest.raises(SpeechVAEError, match="n_mels: 100 instead of 80"):
+        load_vocoder(folder, AudioConfig(n_mels=80))
+    text = (folder / "vocoder.yaml").read_text()
+    (folder / "vocoder.yaml").write_text(text + "loudness: 3\n")
+    with pytest.raises(SpeechVAEError, match="loudness"):
+        load_vocoder(folder)
+
+
 def test_unknown_vocoders(tmp_path: Path) -> None:
-    with pytest.raises(SpeechVAEError, match="no vocoder 'hifi': known are griffinlim, kathleen"):
+    with pytest.raises(SpeechVAEError, match="no vocoder 'hifi': known are griffinlim, kathleen, universal"):
         load_vocoder("hifi")
     with pytest.raises(SpeechVAEError, match="no vocoder in .*config.yaml"):
         load_vocoder(tmp_path)
@@ -265,12 +287,12 @@ def made(kind: str) -> FourierVocoder:
         return Vocoder(AudioConfig(hop=200, n_fft=1024), VocoderConfig(dim=16, layers=1)).eval()
     if kind == "vocos":
         return VocosVocoder(AUDIO, 16, 32, 2).eval()
-    shipped = load_vocoder("kathleen")
+    shipped = load_vocoder({"shipped": "kathleen"}.get(kind, kind))
     assert shipped is not None
     return shipped
 
 
-@pytest.mark.parametrize("kind", ["ours", "refined", "wide windows", "vocos", "shipped"])
+@pytest.mark.parametrize("kind", ["ours", "refined", "wide windows", "vocos", "shipped", "universal"])
 def test_chunks_make_up_the_whole(kind: str) -> None:
     vocoder = made(kind)
     torch.manual_seed(1)
@@ -278,7 +300,7 @@ def test_chunks_make_up_the_whole(kind: str) -> None:
     with torch.inference_mode():
         whole = vocoder(mel)
     for chunk, piece in ((1, 300), (7, 1), (64, 13), (200, 301), (1000, 64)):
-        if kind == "shipped" and chunk < 64:
+        if kind in ("shipped", "universal") and chunk < 64:
             continue  # minutes
         out = list(vocode_stream(vocoder, mel.split(piece, -1), chunk))
         assert all(o.shape[-1] == chunk * vocoder.audio.hop for o in out[:-1])
