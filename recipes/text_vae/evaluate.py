@@ -147,14 +147,12 @@ class Evaluation:
         shown = []
         for a, b in tqdm(ends, desc="paths"):
             texts = [self.table.text(a), self.table.text(b)]
-            z = self.writer.embed(texts)
-            share = torch.linspace(0, 1, STEPS)[:, None]
-            written = self.greedy(model, z[:1] + (z[1:] - z[:1]) * share)
+            written = [w.text for w in self.writer.between(*texts, STEPS)]
             inner += written[1:-1]
             for kind, found in straight.items():
                 both = self.similarities(written, kind)
                 found.append(goes_one_way(both[:, 0].tolist(), both[:, 1].tolist()))
-            shown.append([texts[0], *written, texts[1]])
+            shown.append(written)
         samples = [w.text for w in self.writer.write(300, seed=1)]
         likeliest = self.greedy(model, torch.randn(300, model.z_dim, generator=torch.Generator().manual_seed(1)))
         figures = {

@@ -27,6 +27,7 @@ from speechvae.words.writer_files import (
 WORD_TEMPERATURE, TOP_P = 0.8, 0.9  # of the words, given a latent: measured in recipes/text_vae/RESULTS.md
 BOUND_SAMPLES = 32
 ODDEST_REPLY = 2.0  # standard deviations above the usual cost: what is odder is dropped
+PATH_DRAWS = 12  # candidates for each step of a path
 DRAWS = 4  # candidates for each reply that is wanted
 ROUNDS = 3  # of draws, where too many are dropped
 STRANGE = 0.5  # share of letters the writer never saw, from which on a text cannot be read
@@ -82,6 +83,11 @@ class Writer:
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Posterior means [B, D] of sentences without a context: near ones are like each other."""
         return self._encode(texts)[0]
+
+    def _latents(self, texts: Sequence[str]) -> Tensor:
+        """The same of what the writer itself has written."""
+        x = _pad([sentence(self.tokenizer.encode(t)[: self.model.cfg.sentence_tokens]) for t in texts])
+        return self.model.encode(x, self.model.encode_context(None, len(x)))[0]
 
     def _encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         x = _pad([sentence(self._tokens(t)) for t in texts])
@@ -148,18 +154,44 @@ class Writer:
     def between(self, a: str, b: str, steps: int = 5) -> list[Written]:
         """From sentence `a` to sentence `b` in `steps` of equal length in the latents; the ends are the given ones.
 
-        Each is the likeliest sentence of its latent, as greedily found. Texts that repeat the one before are kept, and
-        it stands in for what is blocked or no sentence, so there are always `steps`.
+        For each latent on the way several sentences are decoded, and the one is taken whose own latent lies nearest to
+        it, of those that do not lead back: none is nearer to `a`, relative to `b`, than the one before. Where there is
+        none, the one before is repeated, so there are always `steps`.
         """
         _at_least(steps, 2, "steps")
         ends = self.embed([a, b])
-        share = torch.linspace(0, 1, steps)[:, None]
-        inner = self._decoded(ends[:1] + (ends[1:] - ends[:1]) * share[1:-1], None, 0.0, None, check=False)
+        share = torch.linspace(0, 1, steps)[1:-1, None]
+        points = ends[:1] + (ends[1:] - ends[:1]) * share
         first, last = (self._cost([clean(t)], ends[i : i + 1])[0] for i, t in enumerate((a, b)))
-        out = [first]
-        for w in inner:
-            out.append(w if self._allowed(w.text) else out[-1])
-        return [*out, last]
+        lean, lean_last = (float(self._lean(e[None], ends)[0]) for e in ends)
+        path: list[tuple[str, Tensor]] = []
+        for point in points:
+            texts = self._candidates(point)
+            found = self._latents(texts) if texts else ends[:0]
+            leans = self._lean(found, ends)
+            fit = (leans <= lean + 1e-6) & (leans >= lean_last - 1e-6)
+            if bool(fit.any()):
+                best = int((found - point).norm(dim=1).masked_fill(~fit, torch.inf).argmin())
+                lean = float(leans[best])
+                path.append((texts[best], point))
+            else:
+                path.append(path[-1] if path else (first.text, ends[0]))
+        inner = self._cost([t for t, _ in path], torch.stack([z for _, z in path])) if path else []
+        return [first, *inner, last]
+
+    def _candidates(self, point: Tensor) -> list[str]:
+        """Sentences of one latent [D] that may be handed out: the likeliest, and some that are drawn."""
+        z = point.expand(1 + PATH_DRAWS, -1)
+        c = self.model.encode_context(None, len(z))
+        rows = sample(self.model, z[:1], c[:1], 0.0)
+        rows += sample(self.model, z[1:], c[1:], WORD_TEMPERATURE, TOP_P, _generator(0))
+        texts = dict.fromkeys(clean(self.tokenizer.decode(r)) for r in rows)
+        return [t for t in texts if self._allowed(t)]
+
+    def _lean(self, found: Tensor, ends: Tensor) -> Tensor:
+        """How much more latents [K, D] are like the first of two ends [2, D] than like the second: [K]."""
+        like = torch.nn.functional.normalize(found, dim=1) @ torch.nn.functional.normalize(ends, dim=1).T
+        return like[:, 0] - like[:, 1]
 
     @torch.inference_mode()
     def reply(
@@ -192,19 +224,15 @@ class Writer:
         return sorted(_furthest(likely, n), key=lambda w: w.oddity)
 
     def _decoded(
-        self, z: Tensor, context: Tensor | None, word_temperature: float, generator: torch.Generator | None,
-        check: bool = True,
+        self, z: Tensor, context: Tensor | None, word_temperature: float, generator: torch.Generator | None
     ) -> list[Written]:  # fmt: skip
-        """Sentences of latents [B, D]; without those that are no sentences or blocked, if `check`."""
-        if not len(z):
-            return []
+        """Sentences of latents [B, D]; without those that are no sentences or blocked."""
         c = self.model.encode_context(context, 1).expand(len(z), -1)
         rows = sample(self.model, z, c, word_temperature, TOP_P, generator)
         texts = [clean(self.tokenizer.decode(r)) for r in rows]
-        if check:
-            allowed = [self._allowed(t) for t in texts]
-            texts = [t for t, ok in zip(texts, allowed, strict=True) if ok]
-            z = z[torch.tensor(allowed, dtype=torch.bool)]
+        allowed = [self._allowed(t) for t in texts]
+        texts = [t for t, ok in zip(texts, allowed, strict=True) if ok]
+        z = z[torch.tensor(allowed, dtype=torch.bool)]
         return self._cost(texts, z, context) if texts else []
 
     def _allowed(self, text: str) -> bool:
