@@ -19,8 +19,11 @@ app = typer.Typer(rich_markup_mode=None)
 
 WriterOption = Annotated[str, typer.Option("--writer", "-w", help="An installed writer, or the folder of one.")]
 WordsTemperatureOption = Annotated[
-    float,
-    typer.Option(min=0, max=3, help="How far the latents may lie from the expected; 1 = as the model learnt it."),
+    float | None,
+    typer.Option(
+        min=0, max=3,
+        help="How far the latents may lie from the expected; 1 = as the model learnt it. Default: 1, with --like 0.5.",
+    ),
 ]
 WordTemperatureOption = Annotated[
     float | None, typer.Option(min=0, max=3, help="Of the words given a latent; 0 = the likeliest. Default: 0.8.")
@@ -53,7 +56,7 @@ def write(
     odd: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Judge the lines of a text file instead; list the oddest.")
     ] = None,
-    temperature: WordsTemperatureOption = 1.0,
+    temperature: WordsTemperatureOption = None,
     word_temperature: WordTemperatureOption = None,
     seed: WordsSeedOption = None,
     writer: WriterOption = "topical",
@@ -95,7 +98,7 @@ def write(
 def reply(
     turns: Annotated[list[str], typer.Argument(help="What was said, oldest first.")],
     n: Annotated[int, typer.Option("-n", min=1, max=100, help="How many replies.")] = 3,
-    temperature: WordsTemperatureOption = 1.0,
+    temperature: WordsTemperatureOption = None,
     word_temperature: WordTemperatureOption = None,
     seed: WordsSeedOption = None,
     writer: WriterOption = "topical",
@@ -115,7 +118,7 @@ def reply(
 
     seed = new_seed() if seed is None else seed
     options = {} if word_temperature is None else {"word_temperature": word_temperature}
-    found = _load(writer, block).reply(turns, n, temperature, seed, **options)
+    found = _load(writer, block).reply(turns, n, 1.0 if temperature is None else temperature, seed, **options)
     if not found:
         raise SpeechVAEError("no reply was plausible: try another --seed, or a lower --temperature")
     _show(found, seed, n, as_json)

@@ -527,6 +527,13 @@ def test_paths_do_not_lead_back(writer: Writer) -> None:
     assert (leans.diff() <= 1e-5).all() and len({w.text for w in found}) >= 3
 
 
+def test_variations_come_nearest_first(writer: Writer) -> None:
+    found = writer.write(5, like=SEA, seed=1)
+    places = writer._latents([SEA, *(w.text for w in found)])
+    gaps = (places[1:] - places[0]).norm(dim=1)
+    assert len(found) == 5 and (gaps.diff() >= -1e-6).all()
+
+
 def test_nothing_blocked_stands_between(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = [w.text for w in writer.between(SEA, GAME, 6)]
     word = next(t for t in usual[1:-1] if t not in (SEA, GAME))

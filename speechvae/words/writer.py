@@ -25,6 +25,8 @@ from speechvae.words.writer_files import (
 )
 
 WORD_TEMPERATURE, TOP_P = 0.8, 0.9  # of the words, given a latent: measured in recipes/text_vae/RESULTS.md
+LIKE_TEMPERATURE = 0.5
+LIKE_DRAWS = 6  # candidates for each variation
 BOUND_SAMPLES = 32
 ODDEST_REPLY = 2.0  # standard deviations above the usual cost: what is odder is dropped
 PATH_DRAWS = 12  # candidates for each step of a path
@@ -122,18 +124,22 @@ class Writer:
 
     @torch.inference_mode()
     def write(
-        self, n: int = 5, like: str | None = None, temperature: float = 1.0, seed: int | None = None,
+        self, n: int = 5, like: str | None = None, temperature: float | None = None, seed: int | None = None,
         word_temperature: float = WORD_TEMPERATURE,
     ) -> list[Written]:  # fmt: skip
         """`n` different sentences; with `like`, variations of that one.
 
         `temperature` is that of the latents: how far from the middle of all texts, or from `like`, they may lie. It
-        multiplies the prior's standard deviation (1), or that of the posterior of `like`. `word_temperature` is that of
-        the words given a latent; 0 takes the likeliest ones. Fewer than `n` come back only where the draws repeat each
+        multiplies the prior's standard deviation (default 1), or that of the posterior of `like` (default
+        `LIKE_TEMPERATURE`: a posterior is wide, and its whole width leads far from the sentence); of the variations
+        drawn those are kept whose own latents lie nearest. `word_temperature` is that of the words given a latent; 0
+        takes the likeliest ones. Fewer than `n` come back only where the draws repeat each
         other (temperatures of zero) or are blocked.
         """
         _at_least(n, 1, "n")
         generator = _generator(seed)
+        if temperature is None:
+            temperature = 1.0 if like is None else LIKE_TEMPERATURE
         if like is None:
             m, logs = torch.zeros(1, self.model.z_dim), torch.zeros(1, self.model.z_dim)
         else:
@@ -141,13 +147,16 @@ class Writer:
         found: dict[str, Written] = {}
         avoid = set() if like is None else {clean(like)}
         for _ in range(ROUNDS):
-            noise = torch.randn(2 * n, self.model.z_dim, generator=generator)
+            noise = torch.randn((2 if like is None else LIKE_DRAWS) * n, self.model.z_dim, generator=generator)
             z = m + noise * logs.exp() * temperature
             for w in self._decoded(z, None, word_temperature, generator):
                 if w.text not in avoid:
                     found.setdefault(w.text, w)
             if len(found) >= n:
                 break
+        if like is not None and found:
+            gaps = (self._latents(list(found)) - m).norm(dim=1).tolist()
+            found = dict(w for _, w in sorted(zip(gaps, found.items(), strict=True), key=lambda g: g[0]))
         return list(found.values())[:n]
 
     @torch.inference_mode()
