@@ -41,9 +41,10 @@ def load(work: Path) -> dict[str, TextVAE]:
     """The EMA weights of the trained models, by stage."""
     models = {}
     for name in ("text_vae", "text_lm", "text_autoencoder"):
-        if name == "text_autoencoder" and not checkpoint.CheckpointStore(work / "checkpoints" / name).exists():
+        store = checkpoint.CheckpointStore(work / "checkpoints" / name)
+        if name == "text_autoencoder" and not store.exists():
             continue
-        config = Config.parse(checkpoint.CheckpointStore(work / "checkpoints" / name).state()["config"], name)
+        config = Config.parse(store.state()["config"], name)
         stage = STAGES[name](config, work)
         assert isinstance(stage, TextVAEStage)
         stage.load_trained()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,8 +133,8 @@ class Writer:
         multiplies the prior's standard deviation (default 1), or that of the posterior of `like` (default
         `LIKE_TEMPERATURE`: a posterior is wide, and its whole width leads far from the sentence); of the variations
         drawn those are kept whose own latents lie nearest. `word_temperature` is that of the words given a latent; 0
-        takes the likeliest ones. Fewer than `n` come back only where the draws repeat each
-        other (temperatures of zero) or are blocked.
+        takes the likeliest ones. Fewer than `n` come back only where the draws repeat each other (temperatures of
+        zero) or are blocked.
         """
         _at_least(n, 1, "n")
         generator = _generator(seed)
@@ -144,20 +144,21 @@ class Writer:
             m, logs = torch.zeros(1, self.model.z_dim), torch.zeros(1, self.model.z_dim)
         else:
             m, logs = self._encode([like])
-        found: dict[str, Written] = {}
+        found: dict[str, Tensor] = {}
         avoid = set() if like is None else {clean(like)}
         for _ in range(ROUNDS):
             noise = torch.randn((2 if like is None else LIKE_DRAWS) * n, self.model.z_dim, generator=generator)
             z = m + noise * logs.exp() * temperature
-            for w in self._decoded(z, None, word_temperature, generator):
-                if w.text not in avoid:
-                    found.setdefault(w.text, w)
+            for text, row in self._decoded(z, None, word_temperature, generator):
+                if text not in avoid:
+                    found.setdefault(text, row)
             if len(found) >= n:
                 break
-        if like is not None and found:
-            gaps = (self._latents(list(found)) - m).norm(dim=1).tolist()
-            found = dict(w for _, w in sorted(zip(gaps, found.items(), strict=True), key=lambda g: g[0]))
-        return list(found.values())[:n]
+        texts = list(found)
+        if like is not None and texts:
+            gaps = dict(zip(texts, (self._latents(texts) - m).norm(dim=1).tolist(), strict=True))
+            texts.sort(key=gaps.__getitem__)
+        return self._cost(texts[:n], [found[t] for t in texts[:n]])
 
     @torch.inference_mode()
     def between(self, a: str, b: str, steps: int = 5) -> list[Written]:
@@ -185,7 +186,7 @@ class Writer:
                 path.append((texts[best], point))
             else:
                 path.append(path[-1] if path else (first.text, ends[0]))
-        inner = self._cost([t for t, _ in path], torch.stack([z for _, z in path])) if path else []
+        inner = self._cost([t for t, _ in path], [z for _, z in path])
         return [first, *inner, last]
 
     def _candidates(self, point: Tensor) -> list[str]:
@@ -224,7 +225,8 @@ class Writer:
         found: dict[str, Written] = {}
         for _ in range(ROUNDS):
             z = prior.repeat(DRAWS * n).sample(temperature, generator)
-            for w in self._decoded(z, context, word_temperature, generator):
+            drawn = self._decoded(z, context, word_temperature, generator)
+            for w in self._cost([t for t, _ in drawn], [row for _, row in drawn], context):
                 if w.text.lower() not in {t.lower() for t in said}:
                     found.setdefault(w.text, w)
             if sum(w.oddity <= ODDEST_REPLY for w in found.values()) >= 2 * n:
@@ -234,20 +236,18 @@ class Writer:
 
     def _decoded(
         self, z: Tensor, context: Tensor | None, word_temperature: float, generator: torch.Generator | None
-    ) -> list[Written]:  # fmt: skip
-        """Sentences of latents [B, D]; without those that are no sentences or blocked."""
+    ) -> list[tuple[str, Tensor]]:  # fmt: skip
+        """Sentences of latents [B, D], each with its latent; without those that are no sentences or blocked."""
         c = self.model.encode_context(context, 1).expand(len(z), -1)
         rows = sample(self.model, z, c, word_temperature, TOP_P, generator)
         texts = [clean(self.tokenizer.decode(r)) for r in rows]
-        allowed = [self._allowed(t) for t in texts]
-        texts = [t for t, ok in zip(texts, allowed, strict=True) if ok]
-        z = z[torch.tensor(allowed, dtype=torch.bool)]
-        return self._cost(texts, z, context) if texts else []
+        return [(t, row) for t, row in zip(texts, z, strict=True) if self._allowed(t)]
 
     def _allowed(self, text: str) -> bool:
         return not fault(text) and not (self.blocked is not None and self.blocked(text))
 
-    def _cost(self, texts: Sequence[str], z: Tensor, context: Tensor | None = None) -> list[Written]:
+    def _cost(self, texts: Sequence[str], z: Iterable[Tensor], context: Tensor | None = None) -> list[Written]:
+        """Texts with their latents [D] and what they cost."""
         ids = [self.tokenizer.encode(t) for t in texts]
         nats = self._bound(ids, context)
         usual = self.settings.usual if context is None else self.settings.usual_reply
