@@ -28,9 +28,10 @@ def test_distinct() -> None:
 
 
 def test_a_path_that_turns_back() -> None:
-    assert goes_one_way([1.0, 0.6, 0.6, 0.1], [0.1, 0.3, 0.3, 1.0])
-    assert not goes_one_way([1.0, 0.5, 0.7, 0.1], [0.1, 0.3, 0.3, 1.0])
-    assert goes_one_way([1.0, 0.5, 0.6, 0.1], [0.1, 0.3, 0.5, 1.0])  # nearer to both, and more so to the end
+    turn = [0.0, 0.4, 0.4, 1.5]  # angles between the ends
+    assert goes_one_way(torch.tensor([[math.cos(a), math.sin(a)] for a in turn]))
+    turn[2] = 0.3
+    assert not goes_one_way(torch.tensor([[math.cos(a), math.sin(a)] for a in turn]))
 
 
 def test_bleu() -> None:

@@ -38,7 +38,7 @@ from speechvae.vocoders import load_vocoder
 COLUMNS = {
     "pesq": ".2f", "stoi": ".3f", "mcd": ".2f", "vuv_f1": ".3f", "periodicity_error": ".3f", "stft_convergence": ".3f",
     "stft_log_magnitude": ".3f", "ovrl": ".2f", "sig": ".2f", "bak": ".2f", "p808": ".2f", "ltas_max": ".1f",
-    "ltas_at": ".0f", "rtf": ".3f",
+    "ltas_at": ".0f", "wer": ".3f", "rtf": ".3f",
 }  # fmt: skip
 AUDIO = AudioConfig()
 RATE = AUDIO.sample_rate
@@ -79,6 +79,16 @@ def measure(reference: Clip, wav: np.ndarray, seconds: float, dnsmos: m.Dnsmos) 
     }  # fmt: skip
 
 
+def ltas(recordings: Sequence[np.ndarray], copies: Sequence[np.ndarray]) -> dict[str, float]:
+    """Differences in dB of the long-term average spectra by third octaves, and the largest and where (Hz)."""
+    centres, gaps = ltas_difference(recordings, copies, RATE)
+    # Of bands that the recordings leave empty (upsampled ones above 8 kHz) only report.json tells.
+    levels = band_levels(*power_spectrum(recordings, RATE), centres)
+    worst = int(np.where(levels > levels.max() - 60, np.abs(gaps), 0.0).argmax())
+    found = {"ltas_max": float(np.abs(gaps[worst])), "ltas_at": float(centres[worst])}
+    return found | {f"ltas_{c:.0f}": round(float(g), 2) for c, g in zip(centres, gaps, strict=True)}
+
+
 def table(clips: Sequence[Clip], tried: dict[str, System], dnsmos: m.Dnsmos, label: str) -> dict[str, dict[str, float]]:
     """Mean figures of the recordings and of each system over the clips."""
     rows: dict[str, list[dict[str, float]]] = {"recording": [dict(dnsmos(c.wav, RATE)) for c in clips]}
@@ -91,12 +101,7 @@ def table(clips: Sequence[Clip], tried: dict[str, System], dnsmos: m.Dnsmos, lab
             wav, seconds = copy(system, clip.wav)
             rows[name].append(measure(clip, wav, seconds, dnsmos))
             copies.append(wav)
-        centres, gaps = ltas_difference([c.wav for c in clips], copies, RATE)
-        # Of bands that the recordings leave empty (upsampled ones above 8 kHz) only report.json tells.
-        levels = band_levels(*power_spectrum([c.wav for c in clips], RATE), centres)
-        worst = int(np.where(levels > levels.max() - 60, np.abs(gaps), 0.0).argmax())
-        spectra[name] = {"ltas_max": float(np.abs(gaps[worst])), "ltas_at": float(centres[worst])}
-        spectra[name] |= {f"ltas_{c:.0f}": round(float(g), 2) for c, g in zip(centres, gaps, strict=True)}
+        spectra[name] = ltas([c.wav for c in clips], copies)
     means = {n: {k: float(np.nanmean([r[k] for r in own])) for k in own[0]} for n, own in rows.items()}
     return {n: {**figures, **spectra.get(n, {})} for n, figures in means.items()}
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 from tqdm import tqdm
 
@@ -33,7 +36,7 @@ from speechvae.words.export import export_writer
 from speechvae.words.tokens import sentence
 from speechvae.words.writer import TOP_P, WORD_TEMPERATURE, Writer
 
-STEPS = 7  # of a path between two sentences, with its ends
+STEPS = (5, 7)  # of paths between two sentences, with their ends; the first is the default of `between`
 REPLIES = 3
 
 
@@ -118,50 +121,46 @@ class Evaluation:
         nats, tokens = costs(self.models["text_lm"], [Batch(ids=[], speaker=torch.zeros(0), x=x) for x in parts], 1)
         return float((nats.sum() / tokens.sum()).exp())
 
-    def similarities(self, texts: Sequence[str], kind: str) -> Tensor:
-        """Cosine similarities [K, 2] of the texts to the first and the last of them."""
-        if kind == "posterior":
-            e = self.writer.embed([t if t else "." for t in texts])
-        else:  # the language model's own word vectors, of a model that never saw a latent
-            table = self.models["text_lm"].embed.weight.detach()
-            e = torch.stack([table[torch.tensor(self.table.tokenizer.encode(t) or [0])].mean(0) for t in texts])
-        e = torch.nn.functional.normalize(e - (0 if kind == "posterior" else self.centre), dim=1)
-        return torch.stack([e @ e[0], e @ e[-1]], 1)
+    def judges(self) -> dict[str, Callable[[Sequence[str]], Tensor]]:
+        """Embeddings [K, D] of texts. `between` asks the writer's own posterior, and its own word vectors; the language
+        model's word vectors were trained without it, and latent semantic analysis has no network and no tokens."""
+        lm = self.models["text_lm"].embed.weight.detach()
 
-    @property
-    def centre(self) -> Tensor:
-        """The mean word vector of the test sentences: without it all texts are alike."""
-        if not hasattr(self, "_centre"):
-            table = self.models["text_lm"].embed.weight.detach()
-            rows = self.rows[False][:300]
-            self._centre = torch.stack([table[torch.tensor(self.table.ids(r))].mean(0) for r in rows]).mean(0)
-        return self._centre
+        def word_vectors(texts: Sequence[str]) -> Tensor:
+            return torch.stack([lm[self.table.tokenizer.encode(t) or [0]].mean(0) for t in texts])
+
+        # Without the mean word vector of the test sentences all texts are alike.
+        centre = word_vectors([self.table.text(r) for r in self.rows[False][:300]]).mean(0)
+        words = TfidfVectorizer(sublinear_tf=True, min_df=3)
+        counts = words.fit_transform(self.table.text(r) for r in self.table.rows("train", self.cfg, False))
+        topics = TruncatedSVD(100, random_state=0).fit(counts)
+        return {
+            "posterior": self.writer.embed, "word vectors": lambda texts: word_vectors(texts) - centre,
+            "lsa": lambda texts: torch.from_numpy(topics.transform(words.transform(texts))).float(),
+        }  # fmt: skip
 
     @torch.inference_mode()
     def paths(self, pairs: int) -> dict[str, Any]:
         """Fluency and direction of paths between two test sentences."""
-        model = self.models["text_vae"]
+        model, judges = self.models["text_vae"], self.judges()
         short = [r for r in self.rows[False] if 5 <= len(self.table.ids(r)) <= 40]
         ends = [self.rng.choice(short, 2, replace=False).tolist() for _ in range(pairs)]
-        inner: list[str] = []
-        straight = {"posterior": [], "word vectors": []}  # type: dict[str, list[bool]]
-        shown = []
-        for a, b in tqdm(ends, desc="paths"):
-            texts = [self.table.text(a), self.table.text(b)]
-            written = [w.text for w in self.writer.between(*texts, STEPS)]
-            inner += written[1:-1]
-            for kind, found in straight.items():
-                both = self.similarities(written, kind)
-                found.append(goes_one_way(both[:, 0].tolist(), both[:, 1].tolist()))
-            shown.append(written)
+        found: dict[str, Any] = {}
+        for steps in STEPS:
+            written = [
+                [w.text for w in self.writer.between(self.table.text(a), self.table.text(b), steps)]
+                for a, b in tqdm(ends, desc=f"paths of {steps}")
+            ]
+            found[str(steps)] = {
+                "perplexity": self.lm_perplexity([t for path in written for t in path[1:-1]]),
+                "repetitions": float(np.mean([a == b for path in written for a, b in pairwise(path)])),
+                "one_way": {k: float(np.mean([goes_one_way(e(path)) for path in written])) for k, e in judges.items()},
+                "shown": written[:3],
+            }  # fmt: skip
         samples = [w.text for w in self.writer.write(300, seed=1)]
         likeliest = self.greedy(model, torch.randn(300, model.z_dim, generator=torch.Generator().manual_seed(1)))
-        figures = {
-            "path_perplexity": self.lm_perplexity(inner), "sample_perplexity": self.lm_perplexity(samples),
-            "likeliest_sample_perplexity": self.lm_perplexity(likeliest),
-            **{f"one_way_{k}": float(np.mean(v)) for k, v in straight.items()},
-        }  # fmt: skip
-        return {**figures, "shown": shown[:3]}
+        found["sample_perplexity"] = self.lm_perplexity(samples)
+        return {**found, "likeliest_sample_perplexity": self.lm_perplexity(likeliest)}
 
     @torch.inference_mode()
     def variety(self, contexts: int) -> dict[str, Any]:
@@ -198,7 +197,6 @@ class Evaluation:
         }  # fmt: skip
 
 
-
 def show(r: dict[str, Any]) -> str:
     """The figures in Markdown."""
     like, bleu, paths, variety, latent = (r[k] for k in ("likelihood", "bleu4", "paths", "variety", "latent"))
@@ -211,22 +209,27 @@ def show(r: dict[str, Any]) -> str:
             (f"1-sample bound, {name}", f"{f['elbo']:.1f}", ""),
         ]  # fmt: skip
     own, other = bleu["text_vae"], bleu["text_vae_foreign"]
-    path, drawn = paths["path_perplexity"], paths["sample_perplexity"]
+    drawn, likeliest = paths["sample_perplexity"], paths["likeliest_sample_perplexity"]
     ours, beams = variety["distinct2"], variety["distinct2_beams"]
     rows += [
         ("KL, nats a sentence", f"{latent['kl']:.1f}", "≥ 8"),
         ("active units", f"{latent['active_units']:.0f}", "≥ 16"),
         ("mutual information, nats", f"{latent['mutual_information']:.2f} (at most {latent['log_sentences']:.2f})", ""),
         ("BLEU-4 of posterior means / of another's", f"{own:.2f} / {other:.2f} = {own / max(other, 1e-9):.1f}", "≥ 3"),
-        ("LM perplexity of paths / of samples",
-         f"{path:.1f} / {drawn:.1f} = {path / drawn:.2f} "
-         f"(samples in their likeliest words: {paths['likeliest_sample_perplexity']:.1f})", "≤ 1.5"),
-        ("paths that go one way, by the posterior / by word vectors",
-         f"{paths['one_way_posterior']:.0%} / {paths['one_way_word vectors']:.0%}", "≥ 80 %"),
         ("distinct-2 of replies / of LM beams",
          f"{ours:.3f} / {beams:.3f} = {ours / max(beams, 1e-9):.1f} (LM drawn: {variety['distinct2_lm_drawn']:.3f}; "
          f"people, one reply each: {variety['distinct2_people']:.3f})", "≥ 2"),
     ]  # fmt: skip
+    for n in STEPS:
+        path = paths[str(n)]
+        rows += [
+            (f"LM perplexity of paths of {n} / of samples",
+             f"{path['perplexity']:.1f} / {drawn:.1f} = {path['perplexity'] / drawn:.2f} "
+             f"(samples in their likeliest words: {likeliest:.1f})", "≤ 1.5"),
+            (f"paths of {n} that go one way, by the {' / '.join(path['one_way'])}",
+             " / ".join(f"{v:.0%}" for v in path["one_way"].values())
+             + f" ({path['repetitions']:.1%} of the steps repeat a sentence)", "≥ 80 %"),
+        ]  # fmt: skip
     if "text_autoencoder" in bleu:
         own, other = bleu["text_autoencoder"], bleu["text_autoencoder_foreign"]
         rows.append(("BLEU-4 of the autoencoder / of another's", f"{own:.2f} / {other:.2f}", ""))
@@ -239,7 +242,7 @@ def examples(r: dict[str, Any]) -> str:
     for s in r["variety"]["shown"]:
         lines += [f"* *{' / '.join(s['said'])}*", *(f"    * {t}" for t in s["replies"]), f"    * beam: {s['beams'][0]}"]
     lines += ["", "**Paths, the first three** (the ends as they stand in the test split)", ""]
-    for path in r["paths"]["shown"]:
+    for path in r["paths"][str(STEPS[0])]["shown"]:
         lines += [f"* {t}" for t in path] + [""]
     return "\n".join(lines)
 

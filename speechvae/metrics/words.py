@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from speechvae.metrics._common import require
 from speechvae.models.text_vae import TextVAE
 from speechvae.nn import gaussian
 from speechvae.nn.batch import Batch
+from speechvae.words.paths import lean
 
 ACTIVE_VARIANCE = 0.01  # of posterior means over the texts, in variances of the prior (Burda et al. 2016)
 
@@ -29,13 +29,10 @@ def distinct(texts: Iterable[str], n: int = 2) -> float:
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
-def goes_one_way(to_a: Sequence[float], to_b: Sequence[float], tolerance: float = 1e-6) -> bool:
-    """Whether each step of a path from a to b is no nearer to a, relative to b, than the one before.
-
-    `to_a`, `to_b`: similarities of the steps to the ends. Repeated sentences count as steps that stand still.
-    """
-    lean = np.asarray(to_a, float) - np.asarray(to_b, float)
-    return bool((np.diff(lean) <= tolerance).all())
+def goes_one_way(vectors: Tensor) -> bool:
+    """Whether on a path of sentences with embeddings [K, D] none is nearer to the first one, relative to the last, than
+    the one before. Repeated sentences count as steps that stand still."""
+    return bool((lean(vectors, vectors[[0, -1]]).diff() <= 1e-6).all())
 
 
 @torch.inference_mode()

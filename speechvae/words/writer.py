@@ -13,6 +13,7 @@ from torch import Tensor
 from speechvae.errors import SpeechVAEError
 from speechvae.models.text_vae import TextVAE
 from speechvae.words.decoding import sample
+from speechvae.words.paths import best_path, lean
 from speechvae.words.texts import clean, fault
 from speechvae.words.tokens import Tokenizer, context_of, sentence
 from speechvae.words.writer_files import (
@@ -29,7 +30,8 @@ LIKE_TEMPERATURE = 0.5
 LIKE_DRAWS = 6  # candidates for each variation
 BOUND_SAMPLES = 32
 ODDEST_REPLY = 2.0  # standard deviations above the usual cost: what is odder is dropped
-PATH_DRAWS = 12  # candidates for each step of a path
+PATH_DRAWS = 20  # candidates for each step of a path
+EVEN = 2.0  # weight of even steps in words, beside nearness in the latents
 DRAWS = 4  # candidates for each reply that is wanted
 ROUNDS = 3  # of draws, where too many are dropped
 STRANGE = 0.5  # share of letters the writer never saw, from which on a text cannot be read
@@ -164,30 +166,34 @@ class Writer:
     def between(self, a: str, b: str, steps: int = 5) -> list[Written]:
         """From sentence `a` to sentence `b` in `steps` of equal length in the latents; the ends are the given ones.
 
-        For each latent on the way several sentences are decoded, and the one is taken whose own latent lies nearest to
-        it, of those that do not lead back: none is nearer to `a`, relative to `b`, than the one before. Where there is
-        none, the one before is repeated, so there are always `steps`.
+        Several sentences are decoded from each latent on the way. Of all of them that chain is taken whose latents lie
+        nearest to the line and whose words change as evenly, among the chains that never lead back: no sentence is
+        nearer to `a`, relative to `b`, than the one before, by its latent and by the mean of its word vectors. Where
+        too few fit, one is repeated, so there are always `steps`.
         """
         _at_least(steps, 2, "steps")
         ends = self.embed([a, b])
-        share = torch.linspace(0, 1, steps)[1:-1, None]
-        points = ends[:1] + (ends[1:] - ends[:1]) * share
-        first, last = (self._cost([clean(t)], ends[i : i + 1])[0] for i, t in enumerate((a, b)))
-        lean, lean_last = (float(self._lean(e[None], ends)[0]) for e in ends)
-        path: list[tuple[str, Tensor]] = []
-        for point in points:
-            texts = self._candidates(point)
-            found = self._latents(texts) if texts else ends[:0]
-            leans = self._lean(found, ends)
-            fit = (leans <= lean + 1e-6) & (leans >= lean_last - 1e-6)
-            if bool(fit.any()):
-                best = int((found - point).norm(dim=1).masked_fill(~fit, torch.inf).argmin())
-                lean = float(leans[best])
-                path.append((texts[best], point))
-            else:
-                path.append(path[-1] if path else (first.text, ends[0]))
-        inner = self._cost([t for t, _ in path], [z for _, z in path])
-        return [first, *inner, last]
+        a, b = clean(a), clean(b)
+        points = ends[:1] + (ends[1:] - ends[:1]) * torch.linspace(0, 1, steps)[1:-1, None]
+        drawn = dict.fromkeys(t for point in points for t in self._candidates(point) if t not in (a, b))
+        texts = [a, *drawn, b]
+        found = torch.cat([ends[:1], self._latents(list(drawn)) if drawn else ends[:0], ends[1:]])
+        words = self._word_vectors(texts)
+        leans = torch.stack([lean(e, e[[0, -1]]) for e in (found, words)])
+        chosen = best_path(self._gaps(found, points, leans[1]), leans) if steps > 2 else []
+        return self._cost([a, *(texts[i] for i in chosen), b], [ends[0], *points, ends[1]])
+
+    def _gaps(self, found: Tensor, points: Tensor, words: Tensor) -> Tensor:
+        """How far candidates [K] are from where each step [T] should be, in latents and in words: [T, K]."""
+        latents = torch.cdist(points, found) / (found[-1] - found[0]).norm().clamp(min=1e-6)
+        even = torch.linspace(float(words[0]), float(words[-1]), len(points) + 2)[1:-1, None]
+        return latents + EVEN * (words - even).abs() / (words[0] - words[-1]).abs().clamp(min=1e-6)
+
+    def _word_vectors(self, texts: Sequence[str]) -> Tensor:
+        """Mean word vectors [K, D] of texts, about their centre: without that, all texts are alike."""
+        table = self.model.embed.weight
+        e = torch.stack([table[self.tokenizer.encode(t)].mean(0) for t in texts])
+        return e - e.mean(0)
 
     def _candidates(self, point: Tensor) -> list[str]:
         """Sentences of one latent [D] that may be handed out: the likeliest, and some that are drawn."""
@@ -197,11 +203,6 @@ class Writer:
         rows += sample(self.model, z[1:], c[1:], WORD_TEMPERATURE, TOP_P, _generator(0))
         texts = dict.fromkeys(clean(self.tokenizer.decode(r)) for r in rows)
         return [t for t in texts if self._allowed(t)]
-
-    def _lean(self, found: Tensor, ends: Tensor) -> Tensor:
-        """How much more latents [K, D] are like the first of two ends [2, D] than like the second: [K]."""
-        like = torch.nn.functional.normalize(found, dim=1) @ torch.nn.functional.normalize(ends, dim=1).T
-        return like[:, 0] - like[:, 1]
 
     @torch.inference_mode()
     def reply(
