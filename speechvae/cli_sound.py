@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from speechvae.resynthesis import Resynthesiser
 
 app = typer.Typer(rich_markup_mode=None)
-DEFAULT_VOCODER = "universal"
+DEFAULT_VOCODER = "kathleen"
 
 
 @app.command(epilog=examples(
@@ -28,9 +28,8 @@ def resynthesise(
         Path, typer.Option("--output", "-o", help="wav, flac, ogg or mp3, by its ending; or a folder, for a folder.")
     ],
     vocoder: Annotated[
-        str, typer.Option(metavar="universal|griffinlim|VOICE|PATH",
-                          help="universal (made for recordings), griffinlim, a voice, a training's folder, or that "
-                          "of a public Vocos mel vocoder."),
+        str, typer.Option(metavar="griffinlim|VOICE|PATH",
+                          help="griffinlim, a voice's, a training's folder, or that of a public Vocos mel vocoder."),
     ] = DEFAULT_VOCODER,
     iterations: Annotated[int, typer.Option(min=1, max=10000, help="Of Griffin-Lim.")] = 32,
     force: ForceOption = False,

@@ -30,11 +30,6 @@ class Stage(StrEnum):
     text_autoencoder = "text_autoencoder"
 
 
-class Vocoder(StrEnum):
-    network = "network"
-    griffinlim = "griffinlim"
-
-
 @app.command(epilog=examples(
     "speechvae prepare --corpus ~/recordings --work work/mine",
     "speechvae prepare recipes/english/config.yaml --corpus kathleen --corpus ljspeech --work work/english",
@@ -139,8 +134,9 @@ def export(
     work: Annotated[Path, typer.Argument(help="A folder in which the stages were trained.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the voice.")],
     vocoder: Annotated[
-        Vocoder, typer.Option(help="The trained one, or Griffin-Lim, which needs no training.")
-    ] = Vocoder.network,
+        str, typer.Option(metavar="network|griffinlim|VOICE|PATH", help="The one trained in WORK; Griffin-Lim, which "
+                          "needs no training; or a finished one, such as that of a voice.")
+    ] = "network",
     only_vocoder: Annotated[
         bool, typer.Option("--only-vocoder", help="Not a voice but its vocoder alone, for --vocoder.")
     ] = False,
@@ -158,7 +154,7 @@ def export(
         raise SpeechVAEError(f"{output} holds a voice already: choose another folder, or replace it with --force")
     from speechvae.export import export_voice
 
-    folder = export_voice(work, output, vocoder.value)
+    folder = export_voice(work, output, vocoder)
     size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 1e6
     typer.echo(f"{folder}: {size:.1f} MB")
 

@@ -14,34 +14,34 @@ from speechvae.errors import SpeechVAEError
 from speechvae.models.aligner import Aligner
 from speechvae.models.vocoder import Vocoder
 from speechvae.stages.vae import VAEStage
+from speechvae.vocoders import GRIFFIN_LIM, load_vocoder
 from speechvae.voice_files import VoiceSettings, save_voice
 
+TRAINED = "network"
 
-def export_voice(work: str | Path, folder: str | Path, vocoder_kind: str = "network", progress: bool = True) -> Path:
+
+def export_voice(work: str | Path, folder: str | Path, vocoder: str = TRAINED, progress: bool = True) -> Path:
     """Make a voice from a work folder: the EMA weights of the last checkpoints, in half precision.
 
     The priors are calibrated on the way (`speechvae.calibrate`), and the dev figures are those afterwards.
     The aligner comes along where WORK has one: with it the voice can follow recordings (transfer, repair, audit).
-    `vocoder_kind`: "network" (the trained vocoder) or "griffinlim" (no vocoder weights). A model card in the folder is
-    kept. Raises SpeechVAEError where a stage has not been trained or was trained on other mel features.
+    `vocoder`: "network" (the one trained in WORK), "griffinlim" (no weights), or another of our networks, as
+    `speechvae.vocoders.load_vocoder` takes it. A model card in the folder is kept. Raises SpeechVAEError where a stage
+    has not been trained or was trained on other mel features, and for a vocoder that no voice can hold.
     """
-    if vocoder_kind not in ("network", "griffinlim"):
-        raise SpeechVAEError(f"vocoder_kind must be network or griffinlim, not {vocoder_kind!r}")
     work = Path(work)
     stores = {s: checkpoint.CheckpointStore(work / "checkpoints" / s) for s in ("vae", "vocoder")}
-    for needed in ("vae", "vocoder") if vocoder_kind == "network" else ("vae",):
+    for needed in ("vae", "vocoder") if vocoder == TRAINED else ("vae",):
         if not stores[needed].exists():
             raise SpeechVAEError(f"no checkpoint of stage {needed} in {work}: run `speechvae train --stage {needed}`")
     state = stores["vae"].state()
     config = Config.parse(state["config"], "the vae checkpoint")
     symbols, speakers = read_names(work, "symbols"), read_names(work, "speakers")
-    vocoder = None
-    if vocoder_kind == "network":
-        saved = Config.parse(stores["vocoder"].state()["config"], "the vocoder checkpoint")
-        config.audio.check(saved.audio, "the vocoder checkpoint")
-        config.vocoder = saved.vocoder
-        vocoder = Vocoder(config.audio, config.vocoder)
-        checkpoint.fill(vocoder, stores["vocoder"].load("ema"), "the vocoder checkpoint")
+    network = load_vocoder(work if vocoder == TRAINED else vocoder, config.audio)
+    if network is not None and not isinstance(network, Vocoder):
+        raise SpeechVAEError(f"a voice holds our own vocoders only; {vocoder} can be used with `say --vocoder`")
+    if network is not None:
+        config.vocoder = network.cfg
     stage = VAEStage(config, work)
     stage.load_trained()
     figures = {**state.get("figures", {}), **calibrate(stage, stage.model, progress), **_figures(stage)}
@@ -49,10 +49,10 @@ def export_voice(work: str | Path, folder: str | Path, vocoder_kind: str = "netw
     settings = VoiceSettings(
         name=config.name, language=config.language, description=config.description, speakers=speakers,
         default_speaker=speakers[0] if config.default_speaker is None else config.default_speaker,
-        symbols=symbols, vocoder_kind=vocoder_kind, audio=config.audio, vae=config.vae, vocoder=config.vocoder,
-        stats={k: round(v, 4) for k, v in figures.items()},
+        symbols=symbols, vocoder_kind=GRIFFIN_LIM if network is None else TRAINED, audio=config.audio, vae=config.vae,
+        vocoder=config.vocoder, stats={k: round(v, 4) for k, v in figures.items()},
     )  # fmt: skip
-    return save_voice(Path(folder), settings, stage.model, vocoder, aligner)
+    return save_voice(Path(folder), settings, stage.model, network, aligner)
 
 
 def trained_aligner(work: Path, config: Config, symbols: int) -> Aligner | None:

@@ -20,7 +20,6 @@ from speechvae.models.vocoder import FourierVocoder, Vocoder, VocosVocoder
 from speechvae.voice_files import SHIPPED, VOCODER, fill_checked, find_voice, read_settings
 
 GRIFFIN_LIM = "griffinlim"
-ALONE = Path(__file__).parent / "shipped_vocoders"
 DESCRIPTION = "vocoder.yaml"  # of one that stands alone
 VOCOS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # Buffers of the published files that hold nothing learnt: checked, then left out.
@@ -33,9 +32,9 @@ def load_vocoder(source: str | Path, audio: AudioConfig | None = None) -> Fourie
     """A vocoder ready to run on the CPU; None = Griffin-Lim, which has no weights.
 
     Args:
-        source: "griffinlim"; the name or folder of a vocoder that stands alone ("universal") or of a voice; a work
-            folder or one of its vocoder checkpoints; a folder (or weights file in one) with the `config.yaml` and
-            weights of a public Vocos mel vocoder.
+        source: "griffinlim"; the name or folder of a voice; the folder of a vocoder that stands alone; a work folder or
+            one of its vocoder checkpoints; a folder (or weights file in one) with the `config.yaml` and weights of a
+            public Vocos mel vocoder.
         audio: the mel features it must take; None: whatever it was made for.
 
     Raises SpeechVAEError where there is no such vocoder, or it is damaged or made for other mel features.
@@ -48,9 +47,8 @@ def load_vocoder(source: str | Path, audio: AudioConfig | None = None) -> Fourie
     folder = path.parent if weights is not None else path
     state = _checkpoint(folder)
     vocoder: FourierVocoder | None
-    alone = next((f for f in (folder, ALONE / str(source)) if (f / DESCRIPTION).is_file()), None)
-    if alone is not None:
-        vocoder = _standing_alone(alone)
+    if (folder / DESCRIPTION).is_file():
+        vocoder = _standing_alone(folder)
     elif (folder / "voice.yaml").is_file() or (not path.exists() and (SHIPPED / str(source) / "voice.yaml").is_file()):
         vocoder = _of_voice(find_voice(folder))
     elif state is not None:
@@ -63,8 +61,7 @@ def load_vocoder(source: str | Path, audio: AudioConfig | None = None) -> Fourie
             f"training (checkpoints/vocoder) or of a public Vocos model (config.yaml and {' or '.join(VOCOS_WEIGHTS)})"
         )
     else:
-        shipped = [*ALONE.glob(f"*/{DESCRIPTION}"), *SHIPPED.glob("*/voice.yaml")]
-        known = ", ".join([GRIFFIN_LIM, *sorted(p.parent.name for p in shipped)])
+        known = ", ".join([GRIFFIN_LIM, *sorted(p.parent.name for p in SHIPPED.glob("*/voice.yaml"))])
         raise SpeechVAEError(f"no vocoder {str(source)!r}: known are {known}; or give the path of a folder")
     if audio is not None and vocoder is not None:
         audio.check(vocoder.audio, f"the vocoder {source}")
@@ -106,18 +103,20 @@ def export_vocoder(work: str | Path, folder: str | Path) -> Path:
 
     Raises SpeechVAEError where the stage was not trained.
     """
-    import yaml
-
-    found, folder = _checkpoint(Path(work)), Path(folder)
+    found = _checkpoint(Path(work))
     if found is None:
         raise SpeechVAEError(f"no checkpoint of stage vocoder in {work}: run `speechvae train --stage vocoder`")
-    vocoder = _of_checkpoint(found)
     config = json.loads((found / "state.json").read_text(encoding="utf-8"))["config"]
-    mark = vocoder.audio.fingerprint()
-    checkpoint.save_weights(folder / VOCODER, vocoder.state_dict(), half=True, mark=mark)
-    settings = VocoderSettings(
-        name=config["name"], description=config["description"], audio=vocoder.audio, vocoder=vocoder.cfg
-    )
+    return save_vocoder(_of_checkpoint(found), config["name"], folder, config["description"])
+
+
+def save_vocoder(vocoder: Vocoder, name: str, folder: str | Path, description: str = "") -> Path:
+    """Write the folder of a vocoder that stands alone: weights in half precision. A card in it is kept."""
+    import yaml
+
+    folder = Path(folder)
+    checkpoint.save_weights(folder / VOCODER, vocoder.state_dict(), half=True, mark=vocoder.audio.fingerprint())
+    settings = VocoderSettings(name=name, description=description, audio=vocoder.audio, vocoder=vocoder.cfg)
     data = settings.model_dump(mode="json")
     data["vocoder"].pop("train")  # how it was trained stands in the recipe
     with replacing(folder / DESCRIPTION) as part:

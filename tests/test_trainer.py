@@ -13,15 +13,17 @@ import torch
 
 from speechvae import Voice
 from speechvae.checkpoint import load_weights
-from speechvae.config import AudioConfig, Config
+from speechvae.config import AudioConfig, Config, VocoderConfig
 from speechvae.dataset import BatchOrder, SegmentBatches, feature_path, read_durations, read_features, read_manifest
 from speechvae.errors import SpeechVAEError
 from speechvae.export import export_voice
+from speechvae.models.vocoder import Vocoder
 from speechvae.prepare import prepare
 from speechvae.reconstruct import reconstruct
 from speechvae.stages import STAGES
 from speechvae.stages.aligner import insane
 from speechvae.trainer import Trainer, mixed_precision, train
+from speechvae.vocoders import save_vocoder
 from speechvae.voice_files import ACOUSTIC, VOCODER
 
 TINY = {
@@ -147,11 +149,28 @@ def test_from_durations_to_a_voice(work: Path, tmp_path: Path) -> None:
     config.vocoder.mel_source = "vae"
     train(config, "vocoder", work, steps=4, device="cpu", progress=False)
     voice = Voice.load(export_voice(work, tmp_path / "voice"))
+    check_other_vocoders(work, tmp_path)
     check_start_from_a_voice(work, tmp_path)
     assert voice.name == "tiny" and voice.stats["kl_u"] >= 0
     symbols = " ".join(s for s in voice.settings.symbols if s not in "_^$ ,.?!;:…—")
     audio = voice.say(f"[[{symbols}]]", seed=1)
     assert np.isfinite(audio.wav).all() and audio.duration > 0.1
+
+
+def check_other_vocoders(work: Path, tmp_path: Path) -> None:
+    """A voice may be made with a finished vocoder instead of the one trained in its folder."""
+    torch.manual_seed(3)
+    other = Vocoder(AudioConfig(), VocoderConfig(dim=24, layers=1, refinements=2)).eval()
+    folder = save_vocoder(other, "other", tmp_path / "other")
+    voice = Voice.load(export_voice(work, tmp_path / "with_other", str(folder), progress=False))
+    assert isinstance(voice.vocoder, Vocoder) and voice.vocoder.cfg == other.cfg
+    mel = torch.randn(1, 100, 40) - 5
+    with torch.inference_mode():
+        torch.testing.assert_close(voice.vocoder.spectrum(mel), other.spectrum(mel), atol=1e-2, rtol=1e-2)
+    assert Voice.load(export_voice(work, tmp_path / "plain", "griffinlim", progress=False)).vocoder is None
+    with pytest.raises(SpeechVAEError, match="no vocoder 'hifi'"):
+        export_voice(work, tmp_path / "none", "hifi", progress=False)
+    assert not (tmp_path / "none").exists()
 
 
 def check_start_from_a_voice(work: Path, tmp_path: Path) -> None:

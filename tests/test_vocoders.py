@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from speechvae.checkpoint import CheckpointStore
 from speechvae.config import AudioConfig, Config, VocoderConfig
 from speechvae.errors import SpeechVAEError
 from speechvae.models.vocoder import FourierVocoder, Vocoder, VocosVocoder, vocode_stream
-from speechvae.vocoders import export_vocoder, load_vocoder
+from speechvae.vocoders import export_vocoder, load_vocoder, save_vocoder
 from speechvae.voice_files import save_voice
 
 AUDIO = AudioConfig()
@@ -260,7 +261,7 @@ def test_a_vocoder_that_stands_alone(tmp_path: Path, mel: Tensor) -> None:
 
 
 def test_unknown_vocoders(tmp_path: Path) -> None:
-    with pytest.raises(SpeechVAEError, match="no vocoder 'hifi': known are griffinlim, kathleen, universal"):
+    with pytest.raises(SpeechVAEError, match="no vocoder 'hifi': known are griffinlim, kathleen; or"):
         load_vocoder("hifi")
     with pytest.raises(SpeechVAEError, match="no vocoder in .*config.yaml"):
         load_vocoder(tmp_path)
@@ -287,12 +288,12 @@ def made(kind: str) -> FourierVocoder:
         return Vocoder(AudioConfig(hop=200, n_fft=1024), VocoderConfig(dim=16, layers=1)).eval()
     if kind == "vocos":
         return VocosVocoder(AUDIO, 16, 32, 2).eval()
-    shipped = load_vocoder({"shipped": "kathleen"}.get(kind, kind))
+    shipped = load_vocoder("kathleen")
     assert shipped is not None
     return shipped
 
 
-@pytest.mark.parametrize("kind", ["ours", "refined", "wide windows", "vocos", "shipped", "universal"])
+@pytest.mark.parametrize("kind", ["ours", "refined", "wide windows", "vocos", "shipped"])
 def test_chunks_make_up_the_whole(kind: str) -> None:
     vocoder = made(kind)
     torch.manual_seed(1)
@@ -300,7 +301,7 @@ def test_chunks_make_up_the_whole(kind: str) -> None:
     with torch.inference_mode():
         whole = vocoder(mel)
     for chunk, piece in ((1, 300), (7, 1), (64, 13), (200, 301), (1000, 64)):
-        if kind in ("shipped", "universal") and chunk < 64:
+        if kind == "shipped" and chunk < 64:
             continue  # minutes
         out = list(vocode_stream(vocoder, mel.split(piece, -1), chunk))
         assert all(o.shape[-1] == chunk * vocoder.audio.hop for o in out[:-1])
@@ -364,3 +365,34 @@ def test_refinement_makes_a_spectrogram_that_a_signal_can_have() -> None:
 
 def test_our_mel_filters_are_those_of_the_public_file() -> None:
     torch.testing.assert_close(vocos_state()["feature_extractor.mel_spec.mel_scale.fb"], mel_filters(AUDIO))
+
+
+def average_script() -> Any:
+    path = Path(__file__).parents[1] / "recipes" / "english" / "average_vocoders.py"
+    spec = importlib.util.spec_from_file_location("average_vocoders", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_average_of_two_vocoders(tmp_path: Path, mel: Tensor) -> None:
+    script, made_of = average_script(), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        made_of.append(Vocoder(AUDIO, VocoderConfig(dim=16, layers=1)))
+        save_vocoder(made_of[-1], str(seed), tmp_path / str(seed))
+    parts = [f"{tmp_path / '1'}:0.25", f"{tmp_path / '2'}:0.75"]
+    script.main([*parts, "--refinements", "4", "--name", "mean", "-o", str(tmp_path / "mean")])
+    found = load_vocoder(tmp_path / "mean")
+    assert isinstance(found, Vocoder) and found.refinements == 4
+    a, b = (v.state_dict() for v in made_of)
+    for k, v in found.state_dict().items():
+        torch.testing.assert_close(v, 0.25 * a[k] + 0.75 * b[k], atol=1e-3, rtol=1e-3)
+    with pytest.raises(SpeechVAEError, match="add up to 0.5"):
+        script.average({str(tmp_path / "1"): 0.25, str(tmp_path / "2"): 0.25})
+    save_vocoder(Vocoder(AUDIO, VocoderConfig(dim=24, layers=1)), "3", tmp_path / "3")
+    with pytest.raises(SpeechVAEError, match="another size"):
+        script.average({str(tmp_path / "1"): 0.5, str(tmp_path / "3"): 0.5})
+    with pytest.raises(SpeechVAEError, match="own networks"):
+        script.average({"griffinlim": 1.0})

@@ -30,8 +30,9 @@ LIKE_TEMPERATURE = 0.5
 LIKE_DRAWS = 6  # candidates for each variation
 BOUND_SAMPLES = 32
 ODDEST_REPLY = 2.0  # standard deviations above the usual cost: what is odder is dropped
-PATH_DRAWS = 20  # candidates for each step of a path
-EVEN = 2.0  # weight of even steps in words, beside nearness in the latents
+PATH_DRAWS = 24  # candidates for each step of a path
+POINTS = 8  # of a path whose candidates are decoded at once: memory
+EVEN = 4.0  # weight of even steps in words, beside nearness in the latents
 DRAWS = 4  # candidates for each reply that is wanted
 ROUNDS = 3  # of draws, where too many are dropped
 STRANGE = 0.5  # share of letters the writer never saw, from which on a text cannot be read
@@ -174,13 +175,15 @@ class Writer:
         _at_least(steps, 2, "steps")
         ends = self.embed([a, b])
         a, b = clean(a), clean(b)
+        if steps == 2:
+            return self._cost([a, b], ends)
         points = ends[:1] + (ends[1:] - ends[:1]) * torch.linspace(0, 1, steps)[1:-1, None]
-        drawn = dict.fromkeys(t for point in points for t in self._candidates(point) if t not in (a, b))
+        drawn = dict.fromkeys(t for some in points.split(POINTS) for t in self._candidates(some) if t not in (a, b))
         texts = [a, *drawn, b]
         found = torch.cat([ends[:1], self._latents(list(drawn)) if drawn else ends[:0], ends[1:]])
         words = self._word_vectors(texts)
         leans = torch.stack([lean(e, e[[0, -1]]) for e in (found, words)])
-        chosen = best_path(self._gaps(found, points, leans[1]), leans) if steps > 2 else []
+        chosen = best_path(self._gaps(found, points, leans[1]), leans)
         return self._cost([a, *(texts[i] for i in chosen), b], [ends[0], *points, ends[1]])
 
     def _gaps(self, found: Tensor, points: Tensor, words: Tensor) -> Tensor:
@@ -195,14 +198,13 @@ class Writer:
         e = torch.stack([table[self.tokenizer.encode(t)].mean(0) for t in texts])
         return e - e.mean(0)
 
-    def _candidates(self, point: Tensor) -> list[str]:
-        """Sentences of one latent [D] that may be handed out: the likeliest, and some that are drawn."""
-        z = point.expand(1 + PATH_DRAWS, -1)
+    def _candidates(self, points: Tensor) -> list[str]:
+        """Sentences of latents [T, D] that may be handed out: the likeliest of each, and some that are drawn."""
+        z = points.repeat_interleave(PATH_DRAWS, 0)
         c = self.model.encode_context(None, len(z))
-        rows = sample(self.model, z[:1], c[:1], 0.0)
-        rows += sample(self.model, z[1:], c[1:], WORD_TEMPERATURE, TOP_P, _generator(0))
-        texts = dict.fromkeys(clean(self.tokenizer.decode(r)) for r in rows)
-        return [t for t in texts if self._allowed(t)]
+        rows = sample(self.model, points, c[: len(points)], 0.0)
+        rows += sample(self.model, z, c, WORD_TEMPERATURE, TOP_P, _generator(0))
+        return [t for t in (clean(self.tokenizer.decode(r)) for r in rows) if self._allowed(t)]
 
     @torch.inference_mode()
     def reply(
