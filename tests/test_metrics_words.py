@@ -30,6 +30,9 @@ def test_distinct() -> None:
 def test_a_path_that_turns_back() -> None:
     turn = [0.0, 0.4, 0.4, 1.5]  # angles between the ends
     assert goes_one_way(torch.tensor([[math.cos(a), math.sin(a)] for a in turn]))
+    # The second is like neither end: only relative to each other do the likenesses go one way.
+    aside = torch.tensor([[1.0, 0.0, 0.0], [0.3, 0.1, 0.95], [0.45, 0.5, 0.1], [0.0, 1.0, 0.0]])
+    assert goes_one_way(aside) and not goes_one_way(aside, each=True) and goes_one_way(aside[[0, 2, 3]], each=True)
     turn[2] = 0.3
     assert not goes_one_way(torch.tensor([[math.cos(a), math.sin(a)] for a in turn]))
 

@@ -154,7 +154,10 @@ class Evaluation:
             found[str(steps)] = {
                 "perplexity": self.lm_perplexity([t for path in written for t in path[1:-1]]),
                 "repetitions": float(np.mean([a == b for path in written for a, b in pairwise(path)])),
-                "one_way": {k: float(np.mean([goes_one_way(e(path)) for path in written])) for k, e in judges.items()},
+                **{
+                    name: {k: float(np.mean([goes_one_way(e(p), each) for p in written])) for k, e in judges.items()}
+                    for name, each in (("one_way", False), ("one_way_each", True))
+                },
                 "shown": written[:3],
             }  # fmt: skip
         samples = [w.text for w in self.writer.write(300, seed=1)]
@@ -229,6 +232,7 @@ def show(r: dict[str, Any]) -> str:
             (f"paths of {n} that go one way, by the {' / '.join(path['one_way'])}",
              " / ".join(f"{v:.0%}" for v in path["one_way"].values())
              + f" ({path['repetitions']:.1%} of the steps repeat a sentence)", "≥ 80 %"),
+            ("the same, to each end alone", " / ".join(f"{v:.0%}" for v in path["one_way_each"].values()), ""),
         ]  # fmt: skip
     if "text_autoencoder" in bleu:
         own, other = bleu["text_autoencoder"], bleu["text_autoencoder_foreign"]

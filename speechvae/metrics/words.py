@@ -12,7 +12,7 @@ from speechvae.metrics._common import require
 from speechvae.models.text_vae import TextVAE
 from speechvae.nn import gaussian
 from speechvae.nn.batch import Batch
-from speechvae.words.paths import lean
+from speechvae.words.paths import likeness
 
 ACTIVE_VARIANCE = 0.01  # of posterior means over the texts, in variances of the prior (Burda et al. 2016)
 
@@ -29,10 +29,13 @@ def distinct(texts: Iterable[str], n: int = 2) -> float:
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
-def goes_one_way(vectors: Tensor) -> bool:
+def goes_one_way(vectors: Tensor, each: bool = False) -> bool:
     """Whether on a path of sentences with embeddings [K, D] none is nearer to the first one, relative to the last, than
-    the one before. Repeated sentences count as steps that stand still."""
-    return bool((lean(vectors, vectors[[0, -1]]).diff() <= 1e-6).all())
+    the one before; with `each`, none nearer to the first and none further from the last. Of two sentences between, one
+    that is about something else is less like both ends, so `each` is much the harder. Repetitions stand still."""
+    to_first, to_last = likeness(vectors, vectors[[0, -1]])
+    steps = torch.stack([to_first, -to_last]) if each else (to_first - to_last)[None]
+    return bool((steps.diff() <= 1e-6).all())
 
 
 @torch.inference_mode()

@@ -9,17 +9,22 @@ REPEAT = 0.5  # what repeating a sentence costs: half the way between the ends
 TOLERANCE = 1e-6
 
 
+def likeness(found: Tensor, ends: Tensor) -> Tensor:
+    """Cosines [2, K] of vectors [K, D] and two ends [2, D]."""
+    return torch.nn.functional.normalize(ends, dim=1) @ torch.nn.functional.normalize(found, dim=1).T
+
+
 def lean(found: Tensor, ends: Tensor) -> Tensor:
-    """How much more vectors [K, D] are like the first of two ends [2, D] than like the second: cosines, [K]."""
-    like = torch.nn.functional.normalize(found, dim=1) @ torch.nn.functional.normalize(ends, dim=1).T
-    return like[:, 0] - like[:, 1]
+    """How much more vectors [K, D] are like the first of two ends [2, D] than like the second: [K], in cosines."""
+    to_first, to_last = likeness(found, ends)
+    return to_first - to_last
 
 
 def best_path(gaps: Tensor, leans: Tensor) -> list[int]:
     """Which candidate to take at each of T steps.
 
     `gaps` [T, K]: how far candidate k is from where step t should be; 1 is the way between the ends. `leans` [J, K]: by
-    each of J judges, how much more a candidate is like the beginning than like the end; the first candidate is the
+    each of J judges, how near a candidate is to the beginning (or how far from the end); the first candidate is the
     beginning itself, the last one the end. Of all chains that no judge sees turn back, the one with the least sum of
     gaps (Viterbi's algorithm); a candidate may stand for several steps, at the price of `REPEAT` each.
     """

@@ -13,7 +13,7 @@ from torch import Tensor
 from speechvae.errors import SpeechVAEError
 from speechvae.models.text_vae import TextVAE
 from speechvae.words.decoding import sample
-from speechvae.words.paths import best_path, lean
+from speechvae.words.paths import best_path, lean, likeness
 from speechvae.words.texts import clean, fault
 from speechvae.words.tokens import Tokenizer, context_of, sentence
 from speechvae.words.writer_files import (
@@ -168,9 +168,9 @@ class Writer:
         """From sentence `a` to sentence `b` in `steps` of equal length in the latents; the ends are the given ones.
 
         Several sentences are decoded from each latent on the way. Of all of them that chain is taken whose latents lie
-        nearest to the line and whose words change as evenly, among the chains that never lead back: no sentence is
-        nearer to `a`, relative to `b`, than the one before, by its latent and by the mean of its word vectors. Where
-        too few fit, one is repeated, so there are always `steps`.
+        nearest to the line and whose words change as evenly, among the chains that never lead back: by their latents no
+        sentence is nearer to `a`, and none is further from `b`, than the one before; by the mean of their word vectors
+        none is nearer to `a`, relative to `b`. Where too few fit, one is repeated, so there are always `steps`.
         """
         _at_least(steps, 2, "steps")
         ends = self.embed([a, b])
@@ -182,8 +182,9 @@ class Writer:
         texts = [a, *drawn, b]
         found = torch.cat([ends[:1], self._latents(list(drawn)) if drawn else ends[:0], ends[1:]])
         words = self._word_vectors(texts)
-        leans = torch.stack([lean(e, e[[0, -1]]) for e in (found, words)])
-        chosen = best_path(self._gaps(found, points, leans[1]), leans)
+        to_a, to_b = likeness(found, ends)
+        by_words = lean(words, words[[0, -1]])
+        chosen = best_path(self._gaps(found, points, by_words), torch.stack([to_a, -to_b, by_words]))
         return self._cost([a, *(texts[i] for i in chosen), b], [ends[0], *points, ends[1]])
 
     def _gaps(self, found: Tensor, points: Tensor, words: Tensor) -> Tensor:
