@@ -1,6 +1,6 @@
 """Average the weights of vocoders that come from one start.
 
-    python recipes/english/average_vocoders.py work/english:0.5 work/spectral:0.5 --refinements 10 --name averaged \\
+    python recipes/english/average_vocoders.py work/english:0.5 work/spectral:0.5 --refinements 12 --name averaged \\
         -o work/averaged
 
 Trainings that begin with the same weights can be averaged: the mean often has the strengths of all and fewer of their

@@ -1,6 +1,6 @@
 """What do vocoders make of recorded mels, of the VAE's reconstructions of them, and of its own readings?
 
-    python recipes/english/mels_check.py work/english --voice kathleen --vocoder universal --vocoder kathleen \\
+    python recipes/english/mels_check.py work/english --voice kathleen --vocoder kathleen --vocoder work/spectral \\
         -n 24 -o mels_check
 
 Clips of the dev split of a work folder with reconstructions (`speechvae reconstruct`), of the voice's default speaker.
