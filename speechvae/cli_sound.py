@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speechvae.cli_options import ForceOption, examples
+from speechvae.cli_options import DEFAULT_VOICE, ForceOption, examples
 
 if TYPE_CHECKING:
     from speechvae.resynthesis import Resynthesiser
 
 app = typer.Typer(rich_markup_mode=None)
-DEFAULT_VOCODER = "kathleen"
 
 
 @app.command(epilog=examples(
@@ -30,7 +29,7 @@ def resynthesise(
     vocoder: Annotated[
         str, typer.Option(metavar="griffinlim|VOICE|PATH",
                           help="griffinlim, a voice's, a training's folder, or that of a public Vocos mel vocoder."),
-    ] = DEFAULT_VOCODER,
+    ] = DEFAULT_VOICE,
     iterations: Annotated[int, typer.Option(min=1, max=10000, help="Of Griffin-Lim.")] = 32,
     force: ForceOption = False,
 ) -> None:  # fmt: skip

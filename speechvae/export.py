@@ -37,7 +37,7 @@ def export_voice(work: str | Path, folder: str | Path, vocoder: str = TRAINED, p
     state = stores["vae"].state()
     config = Config.parse(state["config"], "the vae checkpoint")
     symbols, speakers = read_names(work, "symbols"), read_names(work, "speakers")
-    network = load_vocoder(work if vocoder == TRAINED else vocoder, config.audio)
+    network = load_vocoder(stores["vocoder"].folder if vocoder == TRAINED else vocoder, config.audio)
     if network is not None and not isinstance(network, Vocoder):
         raise SpeechVAEError(f"a voice holds our own vocoders only; {vocoder} can be used with `say --vocoder`")
     if network is not None:

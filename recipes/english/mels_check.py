@@ -60,14 +60,13 @@ def row(
     system: System, clips: Sequence[Clip], mels: Sequence[Tensor], aligned: bool, dnsmos: m.Dnsmos, recogniser: Any
 ) -> dict[str, float]:  # fmt: skip
     """Mean figures of what one system makes of the mels; `aligned`: they lie frame by frame beside the clips."""
-    rows, wavs, errors = [], [], []
+    rows, wavs = [], []
     for clip, mel in zip(clips, mels, strict=True):
         started = time.perf_counter()
         with torch.inference_mode():
             wav = system(mel)[0].numpy()
         seconds = time.perf_counter() - started
         wavs.append(wav)
-        errors.append(m.word_errors(clip.text, recogniser.transcribe(wav, RATE)))
         if aligned:
             size = min(len(wav), len(clip.wav))
             own = Clip(clip.id, clip.wav[:size], RATE)
@@ -75,7 +74,7 @@ def row(
         else:
             rows.append({"mcd": m.mel_cepstral_distortion(clip.wav, wav, RATE), **dnsmos(wav, RATE),
                          "rtf": seconds / (len(wav) / RATE)})  # fmt: skip
-    wer = sum(e.total for e in errors) / sum(e.length for e in errors)
+    wer = m.wer([c.text for c in clips], [recogniser.transcribe(w, RATE) for w in wavs])
     means = {k: float(np.nanmean([r[k] for r in rows])) for k in rows[0]}
     return {**means, **ltas([c.wav for c in clips], wavs), "wer": wer}
 
@@ -94,9 +93,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     clips = clips_of(args.work, voice.settings.default_speaker, args.n)
     mels = mels_of(args.work, clips, voice)
     dnsmos, recogniser = m.Dnsmos(), m.Recogniser()
-    heard = [m.word_errors(c.text, recogniser.transcribe(c.wav, RATE)) for c in clips]
     own = [dict(dnsmos(c.wav, RATE)) for c in clips]
-    wer = sum(e.total for e in heard) / sum(e.length for e in heard)
+    wer = m.wer([c.text for c in clips], [recogniser.transcribe(c.wav, RATE) for c in clips])
     recorded = {**{k: float(np.mean([r[k] for r in own])) for k in own[0]}, "wer": wer}
     tables: dict[str, dict[str, dict[str, float]]] = {"": {"recording": recorded}, **{k: {} for k in KINDS}}
     tried = systems([args.voice] if args.vocoder is None else args.vocoder, args.iterations)

@@ -29,7 +29,6 @@ def best_path(gaps: Tensor, leans: Tensor) -> list[int]:
     gaps (Viterbi's algorithm); a candidate may stand for several steps, at the price of `REPEAT` each.
     """
     ahead = (leans[:, :, None] >= leans[:, None, :] - TOLERANCE).all(0)  # [K, K]: the second may follow the first
-    inside = ahead[0] & ahead[:, -1]
     step = torch.where(ahead, 0.0, torch.inf) + REPEAT * torch.eye(gaps.shape[1])
     cost = gaps[0] + step[0]
     back = []
@@ -38,8 +37,7 @@ def best_path(gaps: Tensor, leans: Tensor) -> list[int]:
         back.append(source)
         cost = best + gap
     # The end may be reached early, and the beginning left late: they repeat themselves then, too.
-    cost = torch.where(inside, cost + step[:, -1], torch.inf)
-    path = [int(cost.argmin())]
+    path = [int((cost + step[:, -1]).argmin())]
     for source in reversed(back):
         path.append(int(source[path[-1]]))
     return path[::-1]
