@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,6 +14,19 @@ from speechvae.errors import SpeechVAEError
 
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a YAML file; the error names each wrong key."""
+        return cls.parse(read_yaml(path), str(path))
+
+    @classmethod
+    def parse(cls, data: dict[str, Any], where: str) -> Self:
+        try:
+            return cls.model_validate(data)
+        except ValidationError as e:
+            lines = [f"  {'.'.join(map(str, x['loc'])) or '(top)'}: {x['msg']}" for x in e.errors()]
+            raise SpeechVAEError(f"{where} has settings that do not fit:\n" + "\n".join(lines)) from e
 
 
 class AudioConfig(Settings):
@@ -185,19 +198,6 @@ class Config(Settings):
         if self.vae.hidden % self.vae.text_heads:
             raise ValueError(f"vae.hidden {self.vae.hidden} must be a multiple of vae.text_heads {self.vae.text_heads}")
         return self
-
-    @classmethod
-    def load(cls, path: str | Path) -> Config:
-        """Read a YAML file; the error names each wrong key."""
-        return cls.parse(read_yaml(path), str(path))
-
-    @classmethod
-    def parse(cls, data: dict[str, Any], where: str) -> Config:
-        try:
-            return cls.model_validate(data)
-        except ValidationError as e:
-            lines = [f"  {'.'.join(map(str, x['loc'])) or '(top)'}: {x['msg']}" for x in e.errors()]
-            raise SpeechVAEError(f"{where} has settings that do not fit:\n" + "\n".join(lines)) from e
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

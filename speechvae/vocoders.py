@@ -88,11 +88,7 @@ class VocoderSettings(Settings):
 
 
 def _standing_alone(folder: Path) -> Vocoder:
-    try:
-        settings = VocoderSettings.model_validate(read_yaml(folder / DESCRIPTION))
-    except ValidationError as e:
-        lines = [f"  {'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()]
-        raise SpeechVAEError(f"{folder / DESCRIPTION} has settings that do not fit:\n" + "\n".join(lines)) from e
+    settings = VocoderSettings.load(folder / DESCRIPTION)
     vocoder = Vocoder(settings.audio, settings.vocoder)
     fill_checked(vocoder, folder / VOCODER, settings.audio)
     return vocoder

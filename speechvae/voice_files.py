@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from speechvae import checkpoint
-from speechvae.config import AlignerConfig, AudioConfig, Settings, VAEConfig, VocoderConfig, read_yaml
+from speechvae.config import AlignerConfig, AudioConfig, Settings, VAEConfig, VocoderConfig
 from speechvae.errors import SpeechVAEError
 from speechvae.models.aligner import Aligner
 from speechvae.models.speech_vae import SpeechVAE
@@ -89,11 +89,7 @@ def find_voice(name_or_path: str | Path) -> Path:
 def read_settings(folder: Path) -> VoiceSettings:
     """Read and validate `voice.yaml`."""
     path = folder / "voice.yaml"
-    try:
-        settings = VoiceSettings.model_validate(read_yaml(path))
-    except ValidationError as e:
-        lines = [f"  {'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()]
-        raise SpeechVAEError(f"{path} has settings that do not fit:\n" + "\n".join(lines)) from e
+    settings = VoiceSettings.load(path)
     if settings.default_speaker not in settings.speakers:
         raise SpeechVAEError(f"{path}: default_speaker {settings.default_speaker!r} is not among the speakers")
     return settings

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from speechvae import checkpoint
-from speechvae.config import Settings, TextVAEConfig, read_yaml
+from speechvae.config import Settings, TextVAEConfig
 from speechvae.errors import SpeechVAEError
 from speechvae.files import replacing
 from speechvae.models.text_vae import TextVAE
@@ -61,11 +61,7 @@ def find_writer(name_or_path: str | Path) -> Path:
 
 def load_writer(folder: Path) -> tuple[WriterSettings, TextVAE, Tokenizer]:
     """The settings, model and tokenizer of a writer's folder, checked against each other."""
-    try:
-        settings = WriterSettings.model_validate(read_yaml(folder / SETTINGS))
-    except ValidationError as e:
-        lines = [f"  {'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()]
-        raise SpeechVAEError(f"{folder / SETTINGS} has settings that do not fit:\n" + "\n".join(lines)) from e
+    settings = WriterSettings.load(folder / SETTINGS)
     tokenizer = Tokenizer.load(folder / TOKENIZER)
     model = TextVAE(settings.text_vae, tokenizer.size)
     checkpoint.fill(model, checkpoint.load_weights(folder / WEIGHTS, "writer"), str(folder / WEIGHTS))
