@@ -1,14 +1,18 @@
 """Set the scales of a trained VAE's priors from recordings, so that temperature 1 is as varied as the speaker.
 
-A prior fitted on few sentences is too sure of itself on new ones, and the utterance latents of a corpus vary from one
-recording day to the next more than from one reading to the next. Both are put right after training, in closed form:
-the noise that posterior draws have under the prior must have unit variance (a maximum-likelihood fit of the scales).
+A prior also holds what it does not know: how this text is usually said, how the speaker felt on the day. Drawn from such
+a prior, phonemes last far longer or shorter than any two readings of a person do, and words become unclear. So the
+scales are set after training, in closed form, by how the readings of one prompt differ among themselves: the noise that
+posterior draws have under the prior must have unit variance around the mean of the prompt.
+
+Without such readings held-out clips must do. A prior fitted on few sentences is too sure of itself on new ones; the same
+condition, on the noise itself (a maximum-likelihood fit of the scales), puts that right.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -18,9 +22,7 @@ from speechvae.models.speech_vae import SpeechVAE
 from speechvae.nn import gaussian
 from speechvae.stages.vae import VAEStage
 
-FEWEST_GROUPS = 20  # prompts read several times; with fewer, all held-out clips count for z_u
-
-
+FEWEST_GROUPS = 20  # prompts read several times; with fewer, held-out clips count
 DRAWS = 8  # of each held-out clip's posterior
 
 
@@ -28,37 +30,47 @@ DRAWS = 8  # of each held-out clip's posterior
 def calibrate(stage: VAEStage, model: SpeechVAE, progress: bool = True) -> dict[str, float]:
     """Scale both priors of `model` in place, and z_u to their units; returns the geometric means of the factors.
 
-    z_p: draws for the clips of the dev split. z_u: how the readings of one prompt differ, over all prompts of the
-    train and dev splits that were read several times, where there are at least 20; else the dev split.
+    By the readings of one prompt (z_p: with the same phonemes), over all prompts of the train and dev splits that were
+    read several times, where there are at least 20; else by the clips of the dev split.
     """
     state = torch.random.get_rng_state()
     torch.manual_seed(stage.train.seed)
     try:
-        groups: dict[str, list[Tensor]] = defaultdict(list)
-        noise_p, noise_u, widths = [], [], []
+        groups_u: dict[str, list[Tensor]] = defaultdict(list)
+        groups_p: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
+        dev_u, dev_p, widths = [], [], []
         start = model.prior_net.log_scale_u.clone()
         for row, split, out in _outputs(stage, model, progress):
             q, (m_u, logs_u) = out["q"], out["p_u"]
             u = (gaussian.sample(q.m_u, q.logs_u) - m_u) * (-logs_u).exp()
-            groups[_prompt(row)].append(u[0])
+            p = [out["p_p"].noise(gaussian.sample(q.m_p, q.logs_p))[0].T for _ in range(DRAWS)]
+            groups_u[_prompt(row)].append(u[0])
+            groups_p[(_prompt(row), *row["symbols"])].append(p[0])
             widths.append(logs_u[0])
             if split == "dev":
-                noise_u.append(u[0])
-                noise_p += [out["p_p"].noise(gaussian.sample(q.m_p, q.logs_p))[0].T for _ in range(DRAWS)]
+                dev_u.append(u)
+                dev_p += p
     finally:
         torch.random.set_rng_state(state)
-    repeated = [torch.stack(g) for g in groups.values() if len(g) > 1]
-    if len(repeated) >= FEWEST_GROUPS:
-        # n / (n - 1): deviations from a mean of the few readings themselves are too small.
-        noise_u = [row for g in repeated for row in (g - g.mean(0)) * (len(g) / (len(g) - 1)) ** 0.5]
+    noise_u = _deviations(groups_u.values(), dev_u)
+    noise_p = _deviations(groups_p.values(), dev_p)
     prior = model.prior_net
-    prior.calibrate(torch.stack(noise_u), torch.cat(noise_p))
+    prior.calibrate(noise_u, noise_p)
     figures = {
         "prior_scale_u": prior.log_scale_u.mean().exp().item(),
         "prior_scale_p": prior.log_scale_p.mean().exp().item(),
     }
     standardise(model, torch.stack(widths).mean(0).exp() * (prior.log_scale_u - start).exp())
     return figures
+
+
+def _deviations(groups: Iterable[list[Tensor]], held_out: list[Tensor]) -> Tensor:
+    """What the readings of a prompt, [D] or [N, D] each, differ by from their mean, [K, D]; or `held_out`, joined."""
+    repeated = [torch.stack(g) for g in groups if len(g) > 1]
+    if len(repeated) < FEWEST_GROUPS:
+        return torch.cat(held_out)
+    # n / (n - 1): deviations from a mean of the few readings themselves are too small.
+    return torch.cat([((g - g.mean(0)) * (len(g) / (len(g) - 1)) ** 0.5).flatten(0, -2) for g in repeated])
 
 
 @torch.no_grad()

@@ -60,6 +60,29 @@ def test_held_out_noise_has_unit_variance_afterwards(stage: VAEStage) -> None:
     torch.testing.assert_close(torch.cat(noise).square().mean(0), torch.ones(2), atol=0.3, rtol=0)
 
 
+def test_readings_of_one_prompt_set_the_scale_where_there_are_enough(
+    stage: VAEStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prior that is wrong about every text by far, and right about how its readings differ."""
+    data = stage.batches("train")
+    twice = [{**row, "prompt": row["id"]} for row in data.rows[:24] for _ in range(2)]
+    monkeypatch.setattr(data, "rows", twice)
+    prior = stage.model.prior_net
+    with torch.no_grad():
+        prior.log_scale_p.fill_(2.0)
+        prior.phoneme.proj_out.bias[:2] += 3.0
+    calibrate(stage, stage.model, progress=False)
+    torch.manual_seed(4)
+    noise = []
+    with torch.no_grad():
+        for row in twice[::2]:
+            out = stage.model(data.collate([row]), teacher=0.0, temperature=0.0)
+            z = torch.stack([out["p_p"].noise(gaussian.sample(out["q"].m_p, out["q"].logs_p))[0].T for _ in range(40)])
+            noise.append((z - z.mean(0)).flatten(0, 1))
+        prior.phoneme.proj_out.bias[:2] -= 3.0
+    torch.testing.assert_close(torch.cat(noise).square().mean(0), torch.ones(2), atol=0.3, rtol=0)
+
+
 def test_calibrating_twice_changes_little(stage: VAEStage) -> None:
     calibrate(stage, stage.model, progress=False)
     before = stage.model.prior_net.log_scale_u.clone()
