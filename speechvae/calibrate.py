@@ -1,12 +1,12 @@
 """Set the scales of a trained VAE's priors from recordings, so that temperature 1 is as varied as the speaker.
 
-A prior also holds what it does not know: how this text is usually said, how the speaker felt on the day. Drawn from such
-a prior, phonemes last far longer or shorter than any two readings of a person do, and words become unclear. So the
-scales are set after training, in closed form, by how the readings of one prompt differ among themselves: the noise that
-posterior draws have under the prior must have unit variance around the mean of the prompt.
+A prior also holds what it does not know: how this text is usually said, how the speaker felt on the day. Drawn from
+such a prior, phonemes last far longer or shorter than in any two readings of a person, and words become unclear. So
+the scales are set after training, in closed form, by how the readings of one prompt differ among themselves: the noise
+that posterior draws have under the prior must have unit variance around the mean of the prompt.
 
-Without such readings held-out clips must do. A prior fitted on few sentences is too sure of itself on new ones; the same
-condition, on the noise itself (a maximum-likelihood fit of the scales), puts that right.
+Without such readings held-out clips must do. A prior fitted on few sentences is too sure of itself on new ones; the
+same condition, on the noise itself (a maximum-likelihood fit of the scales), puts that right.
 """
 
 from __future__ import annotations

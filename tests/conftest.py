@@ -84,15 +84,27 @@ def clip(shared_dir: Path) -> tuple[Any, int]:
 
 
 @pytest.fixture(scope="session")
-def toy_recipe() -> ModuleType:
-    """The generator of the toy corpus, `recipes/toy/generate.py`."""
-    path = ROOT / "recipes" / "toy" / "generate.py"
-    spec = importlib.util.spec_from_file_location("toy_generate", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def recipe_script() -> Callable[[str], ModuleType]:
+    """A script of a recipe as a module, by its place in `recipes`, such as "toy/generate.py"."""
+
+    def load(name: str) -> ModuleType:
+        path = ROOT / "recipes" / name
+        spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(path.parent))  # as when it is run: scripts import their neighbours
+            spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def toy_recipe(recipe_script: Callable[[str], ModuleType]) -> ModuleType:
+    """The generator of the toy corpus."""
+    return recipe_script("toy/generate.py")
 
 
 @pytest.fixture

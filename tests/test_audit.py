@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -181,11 +181,8 @@ def test_the_swapped_pair_comes_first(shared_dir: Path, tmp_path: Path) -> None:
     assert "hardly fits" in found[0].verdict.reason
 
 
-def test_the_check_of_the_recipe(repo: Path) -> None:
-    spec = importlib.util.spec_from_file_location("audit_check", repo / "recipes" / "english" / "audit_check.py")
-    assert spec is not None and spec.loader is not None
-    check = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(check)
+def test_the_check_of_the_recipe(recipe_script: Callable[[str], Any]) -> None:
+    check = recipe_script("english/audit_check.py")
     rng = np.random.default_rng(0)
     wav = (0.1 * rng.normal(size=24000)).astype(np.float32)
     noise = check.corrupt("noise", wav, rng) - wav

@@ -286,7 +286,7 @@ def test_unknown_metrics_splits_and_packages_are_named(
     only_test = [u for u in corpus if u.split == "train"]
     with pytest.raises(SpeechVAEError, match="no utterances in the split 'nowhere'"):
         run(ShiftedVoice(), only_test, split="nowhere")
-    monkeypatch.setitem(__import__("sys").modules, "pocketsphinx", None)
+    monkeypatch.setitem(__import__("sys").modules, "moonshine_voice", None)
     with pytest.raises(SpeechVAEError, match=r"speechvae\[evaluate\].*leave 'recognition' out"):
         run(ShiftedVoice(), corpus, metrics=["recognition"])
 
@@ -350,7 +350,7 @@ def test_a_real_voice_goes_through_the_whole_evaluation(corpus: list[Utterance],
 
 def test_everything_at_once_on_one_recording(shared_dir: Path, tmp_path: Path) -> None:
     """One real recording, coded anew by Griffin-Lim, through every measure there is."""
-    for package in ("jiwer", "pocketsphinx", "speechmos", "resemblyzer", "parselmouth", "pesq", "pystoi"):
+    for package in ("jiwer", "moonshine_voice", "speechmos", "resemblyzer", "parselmouth", "pesq", "pystoi"):
         pytest.importorskip(package)
     import torch
 

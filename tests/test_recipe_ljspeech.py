@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,12 +22,8 @@ from speechvae.errors import SpeechVAEError
 
 
 @pytest.fixture(scope="module")
-def recipe(repo: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("lj_download", repo / "recipes" / "ljspeech" / "download.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def recipe(recipe_script: Callable[[str], ModuleType]) -> ModuleType:
+    return recipe_script("ljspeech/download.py")
 
 
 def archive(extra: str | None = None) -> bytes:

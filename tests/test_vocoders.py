@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -367,17 +366,8 @@ def test_our_mel_filters_are_those_of_the_public_file() -> None:
     torch.testing.assert_close(vocos_state()["feature_extractor.mel_spec.mel_scale.fb"], mel_filters(AUDIO))
 
 
-def average_script() -> Any:
-    path = Path(__file__).parents[1] / "recipes" / "english" / "average_vocoders.py"
-    spec = importlib.util.spec_from_file_location("average_vocoders", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_average_of_two_vocoders(tmp_path: Path, mel: Tensor) -> None:
-    script, made_of = average_script(), []
+def test_the_average_of_two_vocoders(tmp_path: Path, recipe_script: Callable[[str], Any]) -> None:
+    script, made_of = recipe_script("english/average_vocoders.py"), []
     for seed in (1, 2):
         torch.manual_seed(seed)
         made_of.append(Vocoder(AUDIO, VocoderConfig(dim=16, layers=1)))
@@ -396,3 +386,5 @@ def test_the_average_of_two_vocoders(tmp_path: Path, mel: Tensor) -> None:
         script.average({str(tmp_path / "1"): 0.5, str(tmp_path / "3"): 0.5})
     with pytest.raises(SpeechVAEError, match="own networks"):
         script.average({"griffinlim": 1.0})
+    with pytest.raises(SpeechVAEError, match="'kathleen' is not VOCODER:SHARE"):
+        script.main(["kathleen", "--name", "x", "-o", str(tmp_path / "x")])

@@ -30,6 +30,8 @@ def average(parts: dict[str, float], refinements: int | None = None) -> Vocoder:
         vocoder = load_vocoder(source)
         if not isinstance(vocoder, Vocoder):
             raise SpeechVAEError(f"{source} is not one of our own networks")
+        if found and vocoder.audio != next(iter(found.values())).audio:
+            raise SpeechVAEError(f"{source} takes other mel features than {next(iter(found))}")
         found[source] = vocoder
     first = next(iter(found.values()))
     shapes = {s: {k: tuple(v.shape) for k, v in voc.state_dict().items()} for s, voc in found.items()}
@@ -44,6 +46,15 @@ def average(parts: dict[str, float], refinements: int | None = None) -> Vocoder:
     return mean.eval()
 
 
+def part_of(text: str) -> tuple[str, float]:
+    """VOCODER:SHARE → both."""
+    source, _, share = text.rpartition(":")
+    try:
+        return source, float(share)
+    except ValueError as error:
+        raise SpeechVAEError(f"{text!r} is not VOCODER:SHARE, such as kathleen:0.5") from error
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("parts", nargs="+", metavar="VOCODER:SHARE", help="voice, vocoder or work folder, and its share")
@@ -52,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--description", default="")
     p.add_argument("-o", "--out", type=Path, required=True, help="folder for the new vocoder")
     args = p.parse_args(argv)
-    parts = {source: float(share) for source, _, share in (part.rpartition(":") for part in args.parts)}
+    parts = dict(part_of(part) for part in args.parts)
     print(save_vocoder(average(parts, args.refinements), args.name, args.out, args.description))
 
 

@@ -6,7 +6,7 @@
 Clips of the dev split of a work folder with reconstructions (`speechvae reconstruct`), of the voice's default speaker.
 Copies and reconstructions lie frame by frame beside the recordings, so the figures of `vocoder_check.py` can be taken;
 samples are new readings of the same texts (temperature 1), of which those are left out that compare samples or frames.
-Every system gets the same mels. WER is pocketsphinx'.
+Every system gets the same mels. For differences in WER see `intelligibility.py`: these are too few words.
 """
 
 from __future__ import annotations

@@ -35,8 +35,10 @@ from speechvae.metrics.signal import (
     clipped_share,
     edge_jump,
     edge_silence,
+    in_noise,
     level_to,
     signal_checks,
+    speech_shaped_noise,
     trim,
 )
 from speechvae.metrics.spectral import (
@@ -52,6 +54,7 @@ from speechvae.metrics.text import (
     cer,
     character_errors,
     normalise,
+    paired_interval,
     wer,
     word_errors,
 )
@@ -60,8 +63,8 @@ __all__ = [
     "CLICK", "SPEECH_LEVEL", "Dnsmos", "Errors", "Recogniser", "SpeakerEncoder", "active_level", "at_rate", "beside",
     "bootstrap_interval", "cer", "character_errors", "clipped_share", "distortion", "diversity", "dtw_path",
     "duration_error", "edge_jump", "edge_silence", "f0_errors", "f0_track", "f0_tracker", "first_chunk_latency",
-    "latent_statistics", "level_to", "mel_cepstra", "mel_cepstral_distortion", "normalise", "pairwise_distances",
-    "parameters", "peak_memory", "pesq_wb", "reading_statistics", "real_time_factor", "require", "resident_memory",
-    "say_peak_memory", "sharpness", "signal_checks", "spoken_duration", "spread", "stft_distance", "stoi", "trim",
-    "wer", "word_errors",
+    "in_noise", "latent_statistics", "level_to", "mel_cepstra", "mel_cepstral_distortion", "normalise",
+    "paired_interval", "pairwise_distances", "parameters", "peak_memory", "pesq_wb", "reading_statistics",
+    "real_time_factor", "require", "resident_memory", "say_peak_memory", "sharpness", "signal_checks",
+    "speech_shaped_noise", "spoken_duration", "spread", "stft_distance", "stoi", "trim", "wer", "word_errors",
 ]  # fmt: skip

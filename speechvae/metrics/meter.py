@@ -17,7 +17,7 @@ from speechvae.metrics.report import Row
 
 # What may be asked for, and the packages it takes.
 METRICS: dict[str, tuple[str, ...]] = {
-    "recognition": ("jiwer", "pocketsphinx"), "dnsmos": ("speechmos.dnsmos", "onnxruntime"),
+    "recognition": ("jiwer", "moonshine_voice"), "dnsmos": ("speechmos.dnsmos", "onnxruntime"),
     "similarity": ("resemblyzer",), "spectrum": (), "f0": (), "duration": (), "signal": (), "sharpness": (),
     "pesq": ("pesq",), "stoi": ("pystoi",), "stft": (),
 }  # fmt: skip

@@ -5,6 +5,8 @@ Where speech begins and ends and how loud it is are judged as for the training d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from speechvae.metrics._common import SPEECH_LEVEL, mono
@@ -96,3 +98,26 @@ def signal_checks(wav: np.ndarray, rate: int) -> dict[str, float]:
         "silence_start": start,
         "silence_end": end,
     }
+
+
+def speech_shaped_noise(recordings: Sequence[np.ndarray], rate: int, seconds: float, seed: int = 0) -> np.ndarray:
+    """Steady noise with the long-term spectrum of speech, which masks all of it alike: float32 [S], -23 dBFS."""
+    from scipy.ndimage import uniform_filter1d
+
+    size = round(seconds * rate)
+    power = np.zeros(size // 2 + 1)
+    for wav in recordings:
+        power += np.abs(np.fft.rfft(wav[:size], size)) ** 2
+    # Smoothed over 100 Hz, so that no voice's harmonics remain.
+    power = uniform_filter1d(power, max(round(100 * seconds), 1), mode="nearest")
+    phases = np.exp(2j * np.pi * np.random.default_rng(seed).random(len(power)))
+    return level_to(np.fft.irfft(np.sqrt(power) * phases, size), rate, peak=np.inf)
+
+
+def in_noise(wav: np.ndarray, rate: int, noise: np.ndarray, snr: float, start: int = 0) -> np.ndarray:
+    """`wav` [T], its speech brought to -23 dBFS, in `noise` [S] of that level turned down by `snr` dB.
+
+    The noise is repeated, from sample `start` on. The sum may exceed full scale.
+    """
+    speech = level_to(mono(wav, rate), rate, peak=np.inf)
+    return np.asarray(speech + np.resize(np.roll(noise, -start), len(wav)) * 10 ** (-snr / 20), np.float32)

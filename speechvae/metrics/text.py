@@ -138,7 +138,22 @@ def bootstrap_interval(
     """Interval of the corpus error rate under resampling of utterances (Bisani & Ney, 2004)."""
     if not errors:
         raise SpeechVAEError("no utterances to resample")
-    totals = np.array([e.total for e in errors], float)
+    return _interval(np.array([e.total for e in errors], float), errors, draws, level, seed)
+
+
+def paired_interval(
+    errors: Sequence[Errors], others: Sequence[Errors], draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Interval of the difference between the error rates of two systems, `errors` minus `others`, on the same texts."""
+    if not errors or [e.length for e in errors] != [e.length for e in others]:
+        raise SpeechVAEError("the errors of two systems must be of the same texts, in one order")
+    differences = [e.total - o.total for e, o in zip(errors, others, strict=True)]
+    return _interval(np.array(differences, float), errors, draws, level, seed)
+
+
+def _interval(
+    totals: np.ndarray, errors: Sequence[Errors], draws: int, level: float, seed: int
+) -> tuple[float, float]:
     lengths = np.array([e.length for e in errors], float)
     picks = np.random.default_rng(seed).integers(0, len(errors), (draws, len(errors)))
     rates = totals[picks].sum(1) / np.maximum(lengths[picks].sum(1), 1)
