@@ -28,10 +28,11 @@ DRAWS = 8  # of each held-out clip's posterior
 
 @torch.no_grad()
 def calibrate(stage: VAEStage, model: SpeechVAE, progress: bool = True) -> dict[str, float]:
-    """Scale both priors of `model` in place, and z_u to their units; returns the geometric means of the factors.
+    """Scale both priors of `model` in place, and z_u to their units.
 
     By the readings of one prompt (z_p: with the same phonemes), over all prompts of the train and dev splits that were
-    read several times, where there are at least 20; else by the clips of the dev split.
+    read several times, where there are at least 20; else by the clips of the dev split. Returns the geometric means of
+    the factors, `prior_scale_u` and `prior_scale_p`, and how many such prompts set that of z_p, `repeated_prompts`.
     """
     state = torch.random.get_rng_state()
     torch.manual_seed(stage.train.seed)
@@ -43,7 +44,8 @@ def calibrate(stage: VAEStage, model: SpeechVAE, progress: bool = True) -> dict[
         for row, split, out in _outputs(stage, model, progress):
             q, (m_u, logs_u) = out["q"], out["p_u"]
             u = (gaussian.sample(q.m_u, q.logs_u) - m_u) * (-logs_u).exp()
-            p = [out["p_p"].noise(gaussian.sample(q.m_p, q.logs_p))[0].T for _ in range(DRAWS)]
+            draws = DRAWS if split == "dev" else 1
+            p = [out["p_p"].noise(gaussian.sample(q.m_p, q.logs_p))[0].T for _ in range(draws)]
             groups_u[_prompt(row)].append(u[0])
             groups_p[(_prompt(row), *row["symbols"])].append(p[0])
             widths.append(logs_u[0])
@@ -52,22 +54,29 @@ def calibrate(stage: VAEStage, model: SpeechVAE, progress: bool = True) -> dict[
                 dev_p += p
     finally:
         torch.random.set_rng_state(state)
-    noise_u = _deviations(groups_u.values(), dev_u)
-    noise_p = _deviations(groups_p.values(), dev_p)
+    noise_u = _deviations(_repeated(groups_u.values()), dev_u)
+    repeated = _repeated(groups_p.values())
+    noise_p = _deviations(repeated, dev_p)
     prior = model.prior_net
     prior.calibrate(noise_u, noise_p)
     figures = {
         "prior_scale_u": prior.log_scale_u.mean().exp().item(),
         "prior_scale_p": prior.log_scale_p.mean().exp().item(),
+        "repeated_prompts": float(len(repeated)),
     }
     standardise(model, torch.stack(widths).mean(0).exp() * (prior.log_scale_u - start).exp())
     return figures
 
 
-def _deviations(groups: Iterable[list[Tensor]], held_out: list[Tensor]) -> Tensor:
-    """What the readings of a prompt, [D] or [N, D] each, differ by from their mean, [K, D]; or `held_out`, joined."""
-    repeated = [torch.stack(g) for g in groups if len(g) > 1]
-    if len(repeated) < FEWEST_GROUPS:
+def _repeated(groups: Iterable[list[Tensor]]) -> list[Tensor]:
+    """The groups of several readings, stacked; none where they are too few to tell anything."""
+    found = [torch.stack(g) for g in groups if len(g) > 1]
+    return found if len(found) >= FEWEST_GROUPS else []
+
+
+def _deviations(repeated: list[Tensor], held_out: list[Tensor]) -> Tensor:
+    """What readings [R, D] or [R, N, D] differ by from the mean of their prompt, [K, D]; without any, `held_out`."""
+    if not repeated:
         return torch.cat(held_out)
     # n / (n - 1): deviations from a mean of the few readings themselves are too small.
     return torch.cat([((g - g.mean(0)) * (len(g) / (len(g) - 1)) ** 0.5).flatten(0, -2) for g in repeated])

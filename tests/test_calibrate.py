@@ -49,6 +49,7 @@ def test_held_out_noise_has_unit_variance_afterwards(stage: VAEStage) -> None:
     prior.log_scale_u.fill_(0.7)
     prior.log_scale_p.fill_(-1.4)
     figures = calibrate(stage, stage.model, progress=False)
+    assert figures["repeated_prompts"] == 0
     assert figures["prior_scale_p"] == pytest.approx(prior.log_scale_p.mean().exp().item())
     torch.manual_seed(3)
     data, noise = stage.batches("dev"), []
@@ -71,7 +72,7 @@ def test_readings_of_one_prompt_set_the_scale_where_there_are_enough(
     with torch.no_grad():
         prior.log_scale_p.fill_(2.0)
         prior.phoneme.proj_out.bias[:2] += 3.0
-    calibrate(stage, stage.model, progress=False)
+    assert calibrate(stage, stage.model, progress=False)["repeated_prompts"] == 24
     torch.manual_seed(4)
     noise = []
     with torch.no_grad():

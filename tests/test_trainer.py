@@ -152,6 +152,7 @@ def test_from_durations_to_a_voice(work: Path, tmp_path: Path) -> None:
     check_other_vocoders(work, tmp_path)
     check_start_from_a_voice(work, tmp_path)
     assert voice.name == "tiny" and voice.stats["kl_u"] >= 0
+    assert voice.settings.temperature == 0.65 and voice.stats["repeated_prompts"] == 0  # no sentence was read twice
     symbols = " ".join(s for s in voice.settings.symbols if s not in "_^$ ,.?!;:…—")
     audio = voice.say(f"[[{symbols}]]", seed=1)
     assert np.isfinite(audio.wav).all() and audio.duration > 0.1
