@@ -23,6 +23,8 @@ from speechvae.nn import gaussian
 from speechvae.stages.vae import VAEStage
 
 FEWEST_GROUPS = 20  # prompts read several times; with fewer, held-out clips count
+VOICED = 0.3  # share of a phoneme's frames
+LARGEST_EXPANSION = 1.3  # more would exaggerate what is expected wrongly
 DRAWS = 8  # of each held-out clip's posterior
 
 
@@ -32,7 +34,8 @@ def calibrate(stage: VAEStage, model: SpeechVAE, progress: bool = True) -> dict[
 
     By the readings of one prompt (z_p: with the same phonemes), over all prompts of the train and dev splits that were
     read several times, where there are at least 20; else by the clips of the dev split. Returns the geometric means of
-    the factors, `prior_scale_u` and `prior_scale_p`, and how many such prompts set that of z_p, `repeated_prompts`.
+    the factors, `prior_scale_u` and `prior_scale_p`, how many such prompts set that of z_p, `repeated_prompts`, and the
+    `expansion` that readings need afterwards.
     """
     state = torch.random.get_rng_state()
     torch.manual_seed(stage.train.seed)
@@ -65,7 +68,30 @@ def calibrate(stage: VAEStage, model: SpeechVAE, progress: bool = True) -> dict[
         "repeated_prompts": float(len(repeated)),
     }
     standardise(model, torch.stack(widths).mean(0).exp() * (prior.log_scale_u - start).exp())
-    return figures
+    return {**figures, "expansion": expansion(stage, model)}
+
+
+@torch.no_grad()
+def expansion(stage: VAEStage, model: SpeechVAE) -> float:
+    """How many times more f0 moves within the recordings of the dev split than within readings of their texts.
+
+    At least 1, at most 1.3. What a model expects of many possible contours lies between them and is flatter than each
+    (Toda & Tokuda, 2007, of HMM voices: global variance).
+    """
+    data = stage.batches("dev")
+    generator = torch.Generator().manual_seed(stage.train.seed)
+    moves = []
+    for row in data.rows:
+        batch = data.collate([row])
+        assert batch.x is not None
+        out = model(batch, teacher=0.0, temperature=0.0)
+        h, g = model.encode(batch.x, out["x_mask"], batch.speaker, batch.sentence)
+        drawn = model.prosody(h, out["x_mask"], model.sample(h, out["x_mask"], g, generator=generator), g)
+        voiced = out["true"].vuv >= VOICED
+        if voiced.sum() > 1:
+            moves.append(torch.stack([p.f0[voiced].std() for p in (out["true"], drawn)]))
+    recorded, read = torch.stack(moves).mean(0).tolist()
+    return min(max(recorded / max(read, 1e-6), 1.0), LARGEST_EXPANSION)
 
 
 def _repeated(groups: Iterable[list[Tensor]]) -> list[Tensor]:

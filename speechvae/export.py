@@ -55,7 +55,7 @@ def export_voice(work: str | Path, folder: str | Path, vocoder: str = TRAINED, p
         default_speaker=speakers[0] if config.default_speaker is None else config.default_speaker,
         symbols=symbols, vocoder_kind=GRIFFIN_LIM if network is None else TRAINED, audio=config.audio, vae=config.vae,
         vocoder=config.vocoder, stats={k: round(v, 4) for k, v in figures.items()},
-        temperature=1.0 if figures["repeated_prompts"] else UNREPEATED_TEMPERATURE,
+        temperature=1.0 if figures["repeated_prompts"] else UNREPEATED_TEMPERATURE, expansion=figures["expansion"],
     )  # fmt: skip
     return save_voice(Path(folder), settings, stage.model, network, aligner)
 

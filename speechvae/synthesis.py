@@ -284,6 +284,7 @@ class Voice:
         prosody, w = directed(
             raw, sentence, e.owners, length_scale=take.length_scale, edits=take.edits, first_word=first,
             rate=self.settings.audio.frame_rate, centre=None if reading is None else reading.centre,
+            f0_range=take.f0_range,
         )  # fmt: skip
         return Plan(e, z, reading_of(e, z) if reading is None else reading, prosody, whole_frames(w, e.owners))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from speechvae.directing.edits import AXIS, LENGTH_SCALE, TEMPERATURE, Edits, check_number
+from speechvae.directing.edits import AXIS, EXPANSION, LENGTH_SCALE, TEMPERATURE, Edits, check_number
 from speechvae.errors import SpeechVAEError
 
 __all__ = ["Edits", "Reading", "Take", "text_fingerprint"]
@@ -43,7 +43,11 @@ class Reading:
 
 @dataclass
 class Take:
-    """How a text was said: everything that `Voice.perform` needs to say it again, sample by sample."""
+    """How a text was said: everything that `Voice.perform` needs to say it again, sample by sample.
+
+    `expansion` makes up for the flatness of drawn readings (`VoiceSettings.expansion`): a factor of the f0 movement
+    beside `edits.range`. What was transferred from a recording has 1.
+    """
 
     text: str
     voice: str
@@ -58,6 +62,12 @@ class Take:
     edits: Edits = Edits()
     name: str = ""
     readings: list[Reading] = field(default_factory=list)
+    expansion: float = 1.0
+
+    @property
+    def f0_range(self) -> float:
+        """By what the f0 movement of the readings is multiplied."""
+        return self.edits.range * self.expansion
 
     def save(self, path: str | Path) -> Path:
         """Write JSON (`.take.json` is usual); the file appears whole or not at all."""
@@ -111,7 +121,7 @@ def _check(take: Take) -> None:
         raise SpeechVAEError("seed must be a whole number from 0")
     for name, limits in (
         ("temperature", TEMPERATURE), ("style_temperature", TEMPERATURE), ("length_scale", LENGTH_SCALE),
-        ("steadiness", (0.0, 1.0)),
+        ("steadiness", (0.0, 1.0)), ("expansion", EXPANSION),
     ):  # fmt: skip
         check_number(name, getattr(take, name), *limits)
     for name, value in take.axes.items():

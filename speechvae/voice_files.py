@@ -48,6 +48,9 @@ class VoiceSettings(Settings):
     symbols: list[str] = Field(min_length=4)
     temperature: float = 1.0
     style_temperature: float = 1.0
+    expansion: float = Field(
+        1.0, ge=0.5, le=2.0, description="of drawn readings' f0 movement: their contours are flatter than a speaker's"
+    )
     vocoder_kind: str = Field("network", pattern="^(network|griffinlim)$")
     audio: AudioConfig = AudioConfig()
     vae: VAEConfig = VAEConfig()

@@ -23,7 +23,7 @@ def a_take(**changes: Any) -> Take:
     take = Take(
         "Größe.", "test", "one", 5, 0.6, 1.0, 1.1, True, 0.8, {"pitch": 1.5},
         Edits(2.0, 1.2, -3.0, ((1, 0.5),), ((1, 0.25),)), "wolf",
-        [reading, replace(reading, prosody=None, centre=None)],
+        [reading, replace(reading, prosody=None, centre=None)], expansion=1.2,
     )  # fmt: skip
     return replace(take, **changes)
 

@@ -103,7 +103,7 @@ def new_take(settings: VoiceSettings, text: str, options: Options) -> Take:
     edits = options.get("edits")
     return Take(
         text, settings.name, speaker, seed, fine, style, length_scale, options.get("ssml", False), steadiness, axes,
-        Edits() if edits is None else edits,
+        Edits() if edits is None else edits, expansion=settings.expansion,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from speechvae.errors import SpeechVAEError
 
+EXPANSION = (0.5, 2.0)  # of the f0 movement of a drawn reading
 LIMITS = {"pitch": (-24.0, 24.0), "range": (0.0, 4.0), "energy": (-24.0, 24.0)}
 EMPHASIS = (-1.0, 2.0)
 BREAK = (0.0, 10.0)  # s

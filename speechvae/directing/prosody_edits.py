@@ -29,7 +29,7 @@ STRONG = (2.0, 3.0, 0.2)  # emphasis 1: semitones higher, dB louder, share longe
 
 def directed(
     raw: Prosody, sentence: Sentence, owners: list[int], *, length_scale: float, edits: Edits, first_word: int,
-    rate: float, centre: float | None = None,
+    rate: float, centre: float | None = None, f0_range: float = 1.0,
 ) -> tuple[Prosody, Tensor]:  # fmt: skip
     """Predicted or pinned prosody [1, 1, N] with the marks of the text and the user's edits; `raw` stays as it is.
 
@@ -37,14 +37,15 @@ def directed(
         owners: the word of each symbol, -1 = none.
         first_word: number of the sentence's first word in the whole text, from 1.
         rate: frames a second.
-        centre: what `edits.range` scales around; None = the mean of the voiced phonemes.
+        centre: what `f0_range` scales around; None = the mean of the voiced phonemes.
+        f0_range: factor of the f0 movement, `Take.f0_range`.
 
     Returns the prosody and the durations [N] in frames, not yet whole, of which `logw` is the logarithm.
     """
     f0, vuv, energy = raw.f0.clone(), raw.vuv.clone(), raw.energy.clone()
-    if edits.range != 1:
+    if f0_range != 1:
         middle = voiced_mean(raw) if centre is None else centre
-        f0 = middle + (f0 - middle) * edits.range
+        f0 = middle + (f0 - middle) * f0_range
     f0 += edits.pitch * SEMITONE
     energy += edits.energy * DECIBEL
     w = raw.logw[0, 0].exp().clamp(SHORTEST, LONGEST) * length_scale

@@ -33,6 +33,7 @@ from speechvae.directing.edits import (
     AXIS,
     BREAK,
     EMPHASIS,
+    EXPANSION,
     LENGTH_SCALE,
     LIMITS,
     TEMPERATURE,
@@ -57,6 +58,7 @@ TAKE_LIMITS = {
     "style_temperature": TEMPERATURE,
     "length_scale": LENGTH_SCALE,
     "steadiness": (0.0, 1.0),
+    "expansion": EXPANSION,
 }
 log = logging.getLogger(__name__)
 
@@ -307,10 +309,10 @@ def _as_if(raw: Prosody, reading: Reading, take: Take, kept: Prosody, own: Readi
     """The raw prosody that sounds under the settings of `target` as `raw` does under those of `take`."""
     c, a = take.edits, target.edits
     f0 = raw.f0
-    if (c.range, c.pitch) != (a.range, a.pitch):
+    if (take.f0_range, c.pitch) != (target.f0_range, a.pitch):
         there, here = _centre(raw, reading), _centre(kept, own)
-        heard = there + (f0 - there) * c.range + (c.pitch - a.pitch) * SEMITONE
-        f0 = here + (heard - here) / max(a.range, 0.01)
+        heard = there + (f0 - there) * take.f0_range + (c.pitch - a.pitch) * SEMITONE
+        f0 = here + (heard - here) / max(target.f0_range, 0.01)
     return Prosody(
         raw.logw + math.log(take.length_scale / target.length_scale), f0, raw.vuv,
         raw.energy + (c.energy - a.energy) * DECIBEL,

@@ -84,12 +84,13 @@ def transfer(
         raise SpeechVAEError("exact prosody belongs to the recording's own text: leave out exact, or new_text")
     analysis = analyse(voice, wav, rate, text, speaker, own=own)
     name = voice.settings.speakers[int(analysis.encoded.speaker)]
-    if new_text is not None:
+    if new_text is not None:  # drawn, like any other reading
         away = departure(voice, analysis).limited(nats)
         readings = _with_style(voice, new_text, away.u, name)
     else:
         readings = [_carry(voice, part, nats, exact) for part in by_sentence(voice, analysis, text)]
-    return Take(text if new_text is None else new_text, voice.name, name, 0, 0.0, 0.0, 1.0, readings=readings)
+    said, expansion = (text, 1.0) if new_text is None else (new_text, voice.settings.expansion)
+    return Take(said, voice.name, name, 0, 0.0, 0.0, 1.0, readings=readings, expansion=expansion)
 
 
 def style_of(voice: Voice, wav: np.ndarray, rate: int, text: str, speaker: str | None = None) -> np.ndarray:
