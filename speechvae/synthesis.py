@@ -143,7 +143,7 @@ class Voice:
             "name": s.name, "language": s.language, "description": s.description, "speakers": self.speakers,
             "default_speaker": s.default_speaker, "sample_rate": self.sample_rate, "symbols": len(s.symbols),
             "vocoder": describe(self.vocoder), "parameters": count, "audio_fingerprint": s.audio.fingerprint(),
-            "temperature": s.temperature, "style_temperature": s.style_temperature,
+            "temperature": s.temperature, "style_temperature": s.style_temperature, "expansion": s.expansion,
             "axes": {name: f"1 = {axis.sd:.3g} {axis.unit}" for name, axis in s.axes.items()}, "stats": self.stats,
         }  # fmt: skip
 
