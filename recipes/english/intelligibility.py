@@ -7,7 +7,7 @@ Copies: the clips of a split through each vocoder, beside the recordings. Readin
 voice says them at its default temperatures, each mel through every vocoder. In quiet the best vocoders are as clear as
 a recording, and only noise tells them apart: speech-shaped, `--snr` dB below the speech, the same for all systems.
 Differences are paired, with Griffin-Lim, and have 95 % intervals over clips. What was heard is kept in OUT/heard.jsonl;
-call again to go on, or with more `--readings`.
+call again to go on, or with more `--readings`. `--pool` counts what other runs heard as well.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ def listen(
             file.flush()
 
 
-def count(heard: Path) -> Errors:
-    """The word errors of every line."""
+def count(*heard: Path) -> Errors:
+    """The word errors of every line of these files."""
     found: Errors = defaultdict(list)
-    for line in heard.read_text(encoding="utf-8").splitlines():
+    for line in (line for path in heard for line in path.read_text(encoding="utf-8").splitlines()):
         row = json.loads(line)
         for system, conditions in row["heard"].items():
             for condition, words in conditions.items():
@@ -126,6 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("-n", type=int, default=84, help="clips")
     p.add_argument("--readings", type=int, default=3, help="of each text")
     p.add_argument("--snr", type=float, nargs="*", default=[10.0, 5.0], help="dB, of the speech over the noise")
+    p.add_argument("--pool", type=Path, nargs="*", default=[], metavar="OUT", help="folders of other runs, to count in")
     p.add_argument("-o", "--out", type=Path, required=True, help="folder for heard.jsonl and table.md")
     args = p.parse_args(argv)
     if args.readings < 0:
@@ -134,10 +135,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     tried = systems([args.voice] if args.vocoder is None else args.vocoder, [32])
     clips = load_clips(args.corpus, args.split, args.n)
     noise = m.speech_shaped_noise([c.wav for c in clips], RATE, NOISE)
+    others = [folder / "heard.jsonl" for folder in args.pool]
+    for path in others:
+        if not path.is_file():
+            raise SpeechVAEError(f"no {path}: --pool takes the -o of earlier runs")
     args.out.mkdir(parents=True, exist_ok=True)
     heard = args.out / "heard.jsonl"
     listen(clips, Voice.load(args.voice), args.readings, tried, Listener(noise, args.snr), heard)
-    table = show(count(heard), next(iter(tried)))
+    table = show(count(heard, *others), next(iter(tried)))
     print(table)
     write_text(args.out / "table.md", table + "\n")
 
