@@ -51,8 +51,8 @@ def test_words_are_counted_by_system_and_condition(
     tried = {"griffin-lim 32": hissing, "ours": silent}
     script.listen(clips, voice, 1, tried, script.Listener(noise, [5.0]), heard)
     rows = [json.loads(line) for line in heard.read_text().splitlines()]
-    assert [r["key"] for r in rows] == ["copies/0", "copies/1", "copies/2", "readings/0-0"]
-    assert "recording" in rows[0]["heard"] and "recording" not in rows[3]["heard"]
+    assert [key for key, _ in rows] == ["copies/0", "copies/1", "copies/2", "readings/0-0"]
+    assert "recording" in rows[0][1]["heard"] and "recording" not in rows[3][1]["heard"]
     found = script.count(heard)
     rates = {key: sum(errors, m.Errors()).rate for key, errors in found.items()}
     assert rates["copies", "quiet", "ours"] == 0 and rates["copies", "quiet", "griffin-lim 32"] == 0.25

@@ -13,9 +13,10 @@ call again to go on, or with more `--readings`. `--pool` counts what other runs 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,24 +29,33 @@ from speechvae import Voice
 from speechvae import metrics as m
 from speechvae.audio import LogMel
 from speechvae.errors import SpeechVAEError
-from speechvae.journal import write_text
+from speechvae.journal import Journal, write_text
 from speechvae.metrics.recordings import Clip
 
 NOISE = 60.0  # s
 Errors = dict[tuple[str, str, str], list[m.Errors]]  # by kind, condition and system, in one order of clips
 
 
-def sounds(clips: Sequence[Clip], voice: Voice, readings: int) -> Iterator[tuple[str, str, str, Tensor, Clip | None]]:
-    """Kind, id, text, log-mel [1, M, T] and, of copies, the recording."""
-    log_mel = LogMel(AUDIO)
+def copied(clip: Clip) -> Tensor:
+    """The log-mel [1, M, T] of a recording."""
+    padded = np.pad(clip.wav, (0, -len(clip.wav) % AUDIO.hop)).astype(np.float32)
+    return LogMel(AUDIO)(torch.from_numpy(padded)[None])
+
+
+def read(voice: Voice, text: str, seed: int) -> Tensor:
+    """The log-mel [1, M, T] of a reading."""
+    return torch.from_numpy(np.array(voice.say(text, seed=seed).mel))[None]
+
+
+def sounds(
+    clips: Sequence[Clip], voice: Voice, readings: int
+) -> Iterator[tuple[str, str, Callable[[], Tensor], Clip | None]]:
+    """KIND/ID, text, what makes the log-mel and, of copies, the recording."""
     for clip in clips:
-        padded = np.pad(clip.wav, (0, -len(clip.wav) % AUDIO.hop)).astype(np.float32)
-        yield "copies", clip.id, clip.text, log_mel(torch.from_numpy(padded)[None]), clip
-    texts = list(dict.fromkeys(c.text for c in clips))
+        yield f"copies/{clip.id}", clip.text, partial(copied, clip), clip
     for reading in range(readings):
-        for i, text in enumerate(texts):
-            mel = voice.say(text, seed=reading * 10_000 + i).mel
-            yield "readings", f"{i}-{reading}", text, torch.from_numpy(np.array(mel))[None], None
+        for i, text in enumerate(dict.fromkeys(c.text for c in clips)):
+            yield f"readings/{i}-{reading}", text, partial(read, voice, text, reading * 10_000 + i), None
 
 
 class Listener:
@@ -69,32 +79,31 @@ class Listener:
 def listen(
     clips: Sequence[Clip], voice: Voice, readings: int, tried: dict[str, System], listener: Listener, out: Path
 ) -> None:  # fmt: skip
-    """Append a line for every sound that is not in `out` yet."""
-    done = {json.loads(line)["key"] for line in out.read_text().splitlines()} if out.is_file() else set()
-    total = len(clips) + readings * len({c.text for c in clips})
-    with out.open("a", encoding="utf-8") as file, torch.inference_mode():
-        for place, (kind, name, text, mel, clip) in enumerate(
-            tqdm(sounds(clips, voice, readings), desc="listening", unit="mel", total=total)
+    """Note in the journal `out` what is heard of every sound that is not in it yet."""
+    with closing(Journal(out)) as journal, torch.inference_mode():
+        for place, (key, text, make, clip) in enumerate(
+            tqdm(list(sounds(clips, voice, readings)), desc="listening", unit="mel")
         ):
-            key = f"{kind}/{name}"
-            if key in done:
+            if key in journal.data:
                 continue
+            mel = make()
             wavs = {system: run(mel)[0].numpy() for system, run in tried.items()}
             if clip is not None:
                 wavs["recording"] = clip.wav
             heard = {system: listener.hear(wav, place) for system, wav in wavs.items()}
-            file.write(json.dumps({"key": key, "kind": kind, "text": text, "heard": heard}, ensure_ascii=False) + "\n")
-            file.flush()
+            journal.add(key, {"text": text, "heard": heard})
 
 
 def count(*heard: Path) -> Errors:
-    """The word errors of every line of these files."""
+    """The word errors of all that these journals hold."""
     found: Errors = defaultdict(list)
-    for line in (line for path in heard for line in path.read_text(encoding="utf-8").splitlines()):
-        row = json.loads(line)
-        for system, conditions in row["heard"].items():
-            for condition, words in conditions.items():
-                found[row["kind"], condition, system].append(m.word_errors(row["text"], words))
+    for path in heard:
+        with closing(Journal(path)) as journal:
+            for key, row in journal.data.items():
+                kind = key.partition("/")[0]
+                for system, conditions in row["heard"].items():
+                    for condition, words in conditions.items():
+                        found[kind, condition, system].append(m.word_errors(row["text"], words))
     return found
 
 
